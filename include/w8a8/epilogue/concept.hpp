@@ -1,0 +1,124 @@
+// What an epilogue is. A GEMM kernel hands each int32 accumulator acc[m, n] to one functor and stores what comes back. Functors
+// compose left to right with `|`; a new fusion is a new functor and touches no kernel.
+//
+// A functor derives from EpilogueFunctor and has
+//
+//   using RowState    = ...;   what it needs of output row m; small, trivially copyable
+//   using ColumnState = ...;   what it needs of output column n; likewise
+//   RowState    row(m) const;
+//   ColumnState column(n) const;
+//   auto        apply(value, row_state, column_state, m, n) const;
+//   void        validate(function, rows, columns) const;    host: throws Error before anything is launched
+//
+// all but `validate` host/device. The base gives `Empty` states and a validate that accepts, so a functor writes only what it
+// uses. Kernels call row() and column() once a row and column of a tile and keep the states in registers or shared memory;
+// they may call them concurrently and more than once. `value` is int32 in the first functor, and in each further one
+// what the one before returned: take it as a template parameter, or as a float if the functor works on FP32.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "w8a8/support/config.hpp"
+#include "w8a8/support/floating_point.hpp"
+
+namespace w8a8 {
+
+/// The state of a functor that needs none.
+struct Empty {};
+
+struct EpilogueFunctor {
+  using RowState = Empty;
+  using ColumnState = Empty;
+  W8A8_HOST_DEVICE Empty row(std::int64_t) const { return {}; }
+  W8A8_HOST_DEVICE Empty column(std::int64_t) const { return {}; }
+  void validate(const char*, std::int64_t, std::int64_t) const {}
+};
+
+template <class T>
+inline constexpr bool is_epilogue_v = std::is_base_of_v<EpilogueFunctor, T>;
+
+/// The accumulator itself: for raw int32 output.
+struct Identity : EpilogueFunctor {
+  template <class Value>
+  W8A8_HOST_DEVICE Value apply(Value value, Empty, Empty, std::int64_t, std::int64_t) const {
+    return value;
+  }
+};
+
+/// Two states as one; an Empty one takes no space.
+template <class First, class Second>
+struct StatePair {
+  First first_;
+  Second second_;
+  W8A8_HOST_DEVICE const First& first() const { return first_; }
+  W8A8_HOST_DEVICE const Second& second() const { return second_; }
+};
+template <class First>
+struct StatePair<First, Empty> {
+  First first_;
+  StatePair() = default;
+  W8A8_HOST_DEVICE StatePair(First first, Empty) : first_(first) {}
+  W8A8_HOST_DEVICE const First& first() const { return first_; }
+  W8A8_HOST_DEVICE Empty second() const { return {}; }
+};
+template <class Second>
+struct StatePair<Empty, Second> {
+  Second second_;
+  StatePair() = default;
+  W8A8_HOST_DEVICE StatePair(Empty, Second second) : second_(second) {}
+  W8A8_HOST_DEVICE Empty first() const { return {}; }
+  W8A8_HOST_DEVICE const Second& second() const { return second_; }
+};
+template <>
+struct StatePair<Empty, Empty> : Empty {
+  StatePair() = default;
+  W8A8_HOST_DEVICE StatePair(Empty, Empty) {}
+  W8A8_HOST_DEVICE Empty first() const { return {}; }
+  W8A8_HOST_DEVICE Empty second() const { return {}; }
+};
+
+/// `first`, then `second` on what it returned.
+template <class First, class Second>
+struct Composed : EpilogueFunctor {
+  using RowState = StatePair<typename First::RowState, typename Second::RowState>;
+  using ColumnState = StatePair<typename First::ColumnState, typename Second::ColumnState>;
+
+  First first;
+  Second second;
+
+  Composed(const First& f, const Second& s) : first(f), second(s) {}
+
+  W8A8_HOST_DEVICE RowState row(std::int64_t m) const { return RowState{first.row(m), second.row(m)}; }
+  W8A8_HOST_DEVICE ColumnState column(std::int64_t n) const { return ColumnState{first.column(n), second.column(n)}; }
+
+  template <class Value>
+  W8A8_HOST_DEVICE auto apply(Value value, const RowState& r, const ColumnState& c, std::int64_t m, std::int64_t n) const {
+    return second.apply(first.apply(value, r.first(), c.first(), m, n), r.second(), c.second(), m, n);
+  }
+
+  void validate(const char* function, std::int64_t rows, std::int64_t columns) const {
+    first.validate(function, rows, columns);
+    second.validate(function, rows, columns);
+  }
+};
+
+/// Composition, left to right: `Dequantize{input_scale, weight_scale} | Bias{b}`.
+template <class First, class Second, class = std::enable_if_t<is_epilogue_v<First> && is_epilogue_v<Second>>>
+Composed<First, Second> operator|(const First& first, const Second& second) {
+  return {first, second};
+}
+
+/// The last step of every kernel: what the epilogue returned, rounded once to the output type.
+template <class Out, class Value>
+W8A8_HOST_DEVICE Out store_value(Value value) {
+  if constexpr (std::is_integral_v<Out>) {
+    static_assert(std::is_same_v<Out, Value>, "an integer output takes an epilogue that returns exactly that integer type");
+    return value;
+  } else {
+    static_assert(!std::is_same_v<Value, std::int32_t>, "a floating-point output needs an epilogue that dequantizes");
+    return from_float<Out>(static_cast<float>(value));
+  }
+}
+
+}  // namespace w8a8

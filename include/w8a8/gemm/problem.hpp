@@ -1,0 +1,108 @@
+// A checked GEMM, as every kernel family takes it, and the options of a call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "w8a8/epilogue/concept.hpp"
+#include "w8a8/support/error.hpp"
+#include "w8a8/support/integer_math.hpp"
+#include "w8a8/tensor/view.hpp"
+
+namespace w8a8 {
+
+/// Beyond this K an int32 accumulator of codes in [-128, 127] could overflow: 131071 * 128 * 128 < 2^31.
+inline constexpr std::int64_t maximum_k = 131071;
+
+/// Kernel families: what a caller may ask for. Each family holds one or more kernels, a file each.
+enum class Kernel {
+  automatic,  ///< chosen for the device and the shape
+  host,       ///< CPU threads, for host views
+  sm80,       ///< mma.sync: sm_80 and newer
+  sm90,       ///< wgmma and TMA: sm_90a
+};
+
+inline const char* kernel_name(Kernel kernel) {
+  switch (kernel) {
+    case Kernel::automatic: return "auto";
+    case Kernel::host: return "host";
+    case Kernel::sm80: return "sm80";
+    case Kernel::sm90: return "sm90";
+  }
+  return "unknown";
+}
+
+/// Options of one gemm() call. The default is the right choice for almost every caller.
+struct GemmOptions {
+  Kernel kernel = Kernel::automatic;
+  /// The name of a configuration, such as "sm80_gemm/128x256x64_s4" (gemm_configurations() lists them); empty: from the tuning
+  /// table. An unknown name is refused with an Error that lists the known ones.
+  std::string configuration;
+  /// Scratch device memory for split-K reductions, at least gemm_workspace_bytes(); without it no reduction through memory is used.
+  void* workspace = nullptr;
+  std::size_t workspace_bytes = 0;
+  /// Programmatic dependent launch: the weight may be read before the previous kernel of the stream has finished, which is only
+  /// right where nothing still in flight in the stream writes the weight. Ignored before sm_90.
+  bool dependent_launch = false;
+  /// Kernel::host: number of threads; 0 means one a core.
+  int threads = 0;
+};
+
+/// D = X W^T with an epilogue: x[m, k] at x + m * ldx + k, w[n, k] at w + n * ldw + k, out[m, n] at out + m * ldo + n.
+/// Leading dimensions count elements. 0 <= m, n < 2^31, 0 <= k <= maximum_k.
+template <class Out>
+struct GemmProblem {
+  const std::int8_t* x;
+  const std::int8_t* w;
+  Out* out;
+  std::int64_t ldx, ldw, ldo;
+  int m, n, k;
+};
+
+namespace detail {
+
+template <class View>
+void check_matrix(const char* argument, const View& view) {
+  if (view.empty()) return;
+  if (view.data() == nullptr) throw Error("gemm", argument, "a pointer to its elements", "nullptr");
+  if (!is_aligned(view.data(), alignof(typename View::value_type))) {
+    throw Error("gemm", argument, text("an address aligned to ", alignof(typename View::value_type), " bytes"), text(static_cast<const void*>(view.data())));
+  }
+  if (view.extent(1) > 1 && view.stride(1) != 1) {
+    throw Error("gemm", argument, "contiguous rows (stride 1 in the last dimension)", text("stride ", view.stride(1)));
+  }
+  if (view.extent(0) > 1 && view.stride(0) < view.extent(1)) {
+    throw Error("gemm", argument, text("a row stride of at least ", view.extent(1)), text("row stride ", view.stride(0)));
+  }
+}
+
+}  // namespace detail
+
+/// Checks the arguments of gemm() and gathers them. x: M x K, w: N x K, out: M x N, all row-major with contiguous rows.
+/// Throws Error that names the argument.
+template <class XT, class WT, class Out, class Epilogue, class Space>
+GemmProblem<Out> make_problem(const MatrixView<XT, Space>& x, const MatrixView<WT, Space>& w, const Epilogue& epilogue,
+                              const MatrixView<Out, Space>& out) {
+  static_assert(std::is_same_v<std::remove_const_t<XT>, std::int8_t> && std::is_same_v<std::remove_const_t<WT>, std::int8_t>,
+                "gemm: x and w are matrices of int8");
+  static_assert(!std::is_const_v<Out>, "gemm: out is written");
+  static_assert(is_epilogue_v<Epilogue>, "gemm: the epilogue derives from EpilogueFunctor");
+  constexpr std::int64_t limit = 0x7fffffff;
+  const std::int64_t m = x.extent(0), k = x.extent(1), n = w.extent(0);
+  if (m > limit) throw Error("gemm", "x", "fewer than 2^31 rows", text(m));
+  if (n > limit) throw Error("gemm", "w", "fewer than 2^31 rows", text(n));
+  if (k > maximum_k) throw Error("gemm", "x", text("K <= ", maximum_k, ", so that int32 sums cannot overflow"), text("K = ", k));
+  if (w.extent(1) != k) throw Error("gemm", "w", text("K = ", k, " columns, as x has"), text(w.extent(1)));
+  if (out.extent(0) != m || out.extent(1) != n) throw Error("gemm", "out", text("shape ", m, "x", n), shape_text(out.shape()));
+  detail::check_matrix("x", x);
+  detail::check_matrix("w", w);
+  detail::check_matrix("out", out);
+  epilogue.validate("gemm", m, n);
+  // The row stride of a single row is never used; a defined one keeps the kernels' alignment tests simple.
+  const auto leading = [](const auto& view) { return view.extent(0) > 1 ? view.stride(0) : max_of<std::int64_t>(view.extent(1), 1); };
+  return {x.data(), w.data(), out.data(), leading(x), leading(w), leading(out), static_cast<int>(m), static_cast<int>(n), static_cast<int>(k)};
+}
+
+}  // namespace w8a8
