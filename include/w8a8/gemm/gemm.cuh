@@ -1,0 +1,230 @@
+// The front door: out = epilogue(x W^T), checked, and dispatched to the kernel and configuration that the tuning tables name.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "w8a8/gemm/config_list.hpp"
+#include "w8a8/gemm/host_gemm.hpp"
+#include "w8a8/gemm/problem.hpp"
+#include "w8a8/gemm/sm80_decode.cuh"
+#include "w8a8/gemm/sm80_gemm.cuh"
+#include "w8a8/gemm/sm90_decode.cuh"
+#include "w8a8/gemm/sm90_gemm.cuh"
+#include "w8a8/gemm/tuning/dispatch.hpp"
+#include "w8a8/support/device.hpp"
+#include "w8a8/tensor/view.hpp"
+
+namespace w8a8 {
+
+namespace detail {
+
+// One face for the four kernels, so that planning and launching are written once.
+struct Sm80Gemm {
+  using Configs = Sm80GemmConfigs;
+  static constexpr Kernel family = Kernel::sm80;
+  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm80_gemm(m, n, k, device); }
+  template <class Out>
+  static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
+    return sm80_gemm_refusal(p, device);
+  }
+  template <class Config, class Out, class Epilogue>
+  static bool is_compiled() {
+    return true;
+  }
+  template <class... Arguments>
+  static void launch(const Arguments&... arguments) {
+    launch_sm80_gemm(arguments...);
+  }
+};
+
+struct Sm80Decode {
+  using Configs = Sm80DecodeConfigs;
+  static constexpr Kernel family = Kernel::sm80;
+  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm80_decode(m, n, k, device); }
+  template <class Out>
+  static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
+    return sm80_decode_refusal(p, device);
+  }
+  template <class Config, class Out, class Epilogue>
+  static bool is_compiled() {
+    return true;
+  }
+  template <class... Arguments>
+  static void launch(const Arguments&... arguments) {
+    launch_sm80_decode(arguments...);
+  }
+};
+
+struct Sm90Gemm {
+  using Configs = Sm90GemmConfigs;
+  static constexpr Kernel family = Kernel::sm90;
+  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm90_gemm(m, n, k, device); }
+  template <class Out>
+  static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
+    return sm90_gemm_refusal(p, device);
+  }
+  template <class Config, class Out, class Epilogue>
+  static bool is_compiled() {
+    return sm90_gemm_is_compiled<Config, Out, Epilogue>();
+  }
+  template <class... Arguments>
+  static void launch(const Arguments&... arguments) {
+    launch_sm90_gemm(arguments...);
+  }
+};
+
+struct Sm90Decode {
+  using Configs = Sm90DecodeConfigs;
+  static constexpr Kernel family = Kernel::sm90;
+  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm90_decode(m, n, k, device); }
+  template <class Out>
+  static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
+    return sm90_decode_refusal(p, device);
+  }
+  template <class Config, class Out, class Epilogue>
+  static bool is_compiled() {
+    return sm90_decode_is_compiled<Config, Out, Epilogue>();
+  }
+  template <class... Arguments>
+  static void launch(const Arguments&... arguments) {
+    launch_sm90_decode(arguments...);
+  }
+};
+
+/// Calls f with the face of `kernel`.
+template <class F>
+void visit_kernel(GpuKernel kernel, F&& f) {
+  switch (kernel) {
+    case GpuKernel::sm80_gemm: return f(Sm80Gemm{});
+    case GpuKernel::sm80_decode: return f(Sm80Decode{});
+    case GpuKernel::sm90_gemm: return f(Sm90Gemm{});
+    case GpuKernel::sm90_decode: return f(Sm90Decode{});
+  }
+}
+
+inline constexpr GpuKernel gpu_kernels[] = {GpuKernel::sm80_gemm, GpuKernel::sm80_decode, GpuKernel::sm90_gemm, GpuKernel::sm90_decode};
+
+/// A kernel and the index of one of its configurations; index -1 where none was found.
+struct GemmPlan {
+  GpuKernel kernel = GpuKernel::sm80_gemm;
+  int configuration = -1;
+};
+
+inline std::string plan_name(const GemmPlan& plan) {
+  std::string name;
+  visit_kernel(plan.kernel, [&](auto face) { name = decltype(face)::Configs::names()[static_cast<std::size_t>(plan.configuration)]; });
+  return name;
+}
+
+/// Why `Face` cannot run the problem with that configuration, or "" where it can.
+template <class Epilogue, class Face, class Out>
+std::string refusal(Face, const GemmProblem<Out>& problem, int configuration, const DeviceProperties& device) {
+  std::string reason = Face::refusal(problem, device);
+  if (reason.empty()) {
+    bool compiled = false;
+    Face::Configs::visit(configuration, [&](auto config) { compiled = Face::template is_compiled<decltype(config), Out, Epilogue>(); });
+    if (!compiled) reason = "code for sm_90a, which this program was not compiled for";
+  }
+  return reason;
+}
+
+/// The plan for a named configuration. Throws Error where the name is unknown or the kernel cannot run the problem.
+template <class Epilogue, class Out>
+GemmPlan named_plan(const GemmProblem<Out>& problem, const std::string& name, const DeviceProperties& device) {
+  GemmPlan plan;
+  std::string known, reason;
+  for (const GpuKernel kernel : gpu_kernels) {
+    visit_kernel(kernel, [&](auto face) {
+      using Configs = typename decltype(face)::Configs;
+      for (const std::string& each : Configs::names()) known += (known.empty() ? "" : ", ") + each;
+      const int index = Configs::find(name);
+      if (index < 0) return;
+      plan = {kernel, index};
+      reason = refusal<Epilogue>(face, problem, index, device);
+    });
+  }
+  if (plan.configuration < 0) throw Error("gemm", "options.configuration", "one of " + known, name);
+  if (!reason.empty()) throw Error("gemm", "options.configuration", reason, name);
+  return plan;
+}
+
+/// The plan of the tuning tables. Throws Error where no kernel of the family asked for can run the problem.
+template <class Epilogue, class Out>
+GemmPlan choose_plan(const GemmProblem<Out>& problem, Kernel family, const DeviceProperties& device) {
+  GemmPlan plan;
+  std::string reason;
+  for (const GpuKernel kernel : kernel_preference(family, problem.m, problem.n, problem.k, device)) {
+    visit_kernel(kernel, [&](auto face) {
+      const int index = face.select(problem.m, problem.n, problem.k, device);
+      const std::string why = index < 0 ? text("a shape that ", kernel_name(family), " takes")
+                                        : refusal<Epilogue>(face, problem, index, device);
+      if (why.empty()) plan = {kernel, index};
+      reason = why;
+    });
+    if (plan.configuration >= 0) return plan;
+  }
+  throw Error("gemm", "options.kernel", reason, kernel_name(family));
+}
+
+template <class Epilogue, class Out>
+GemmPlan make_plan(const GemmProblem<Out>& problem, const GemmOptions& options, const DeviceProperties& device) {
+  if (options.kernel == Kernel::host) throw Error("gemm", "options.kernel", "auto, sm80 or sm90 for device views", "host");
+  if (device.compute_capability < 80) {
+    throw Error("gemm", "device", "compute capability 8.0 or newer (int8 mma.sync)",
+                text(device.compute_capability / 10, ".", device.compute_capability % 10));
+  }
+  if (!options.configuration.empty()) return named_plan<Epilogue>(problem, options.configuration, device);
+  return choose_plan<Epilogue>(problem, options.kernel, device);
+}
+
+}  // namespace detail
+
+/// The names that GemmOptions::configuration takes.
+inline std::vector<std::string> gemm_configurations() {
+  std::vector<std::string> names;
+  for (const GpuKernel kernel : detail::gpu_kernels) {
+    detail::visit_kernel(kernel, [&](auto face) {
+      for (const std::string& name : decltype(face)::Configs::names()) names.push_back(name);
+    });
+  }
+  return names;
+}
+
+/// Bytes of scratch device memory that an M x N x K gemm() on the current device can make use of (GemmOptions::workspace); 0 where
+/// none helps. A gemm() without it is right too, and at a few shapes slower.
+inline std::size_t gemm_workspace_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
+  if (m <= 0 || n <= 0 || k <= 0) return 0;
+  return sm80_gemm_workspace_bytes(static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), current_device());
+}
+
+/// The configuration that gemm() with the same arguments would run: "sm90_gemm/128x256". Throws as gemm() does; runs nothing.
+template <class XT, class WT, class Out, class Epilogue>
+std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
+                               const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}) {
+  const GemmProblem<Out> problem = make_problem(x, w, epilogue, out);
+  if (problem.m == 0 || problem.n == 0) return "none (no output)";
+  return detail::plan_name(detail::make_plan<Epilogue>(problem, options, current_device()));
+}
+
+/// out[m, n] = epilogue(sum_k x[m, k] * w[n, k]) on the current device, enqueued on `stream`.
+/// x: M x K int8, w: N x K int8, out: M x N half, bfloat16, float or int32; rows contiguous, row strides and alignment free (rows that
+/// are not 16-byte aligned take a slower path); K <= maximum_k. M = 0 or N = 0 is a no-op; K = 0 gives the epilogue of 0.
+/// Allocates nothing, synchronises nothing, keeps nothing: it can be captured in a graph and called from several threads.
+/// Throws Error that names the argument before anything is enqueued, CudaError where a launch is refused.
+template <class XT, class WT, class Out, class Epilogue>
+void gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
+          const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {
+  const GemmProblem<Out> problem = make_problem(x, w, epilogue, out);
+  if (problem.m == 0 || problem.n == 0) return;
+  const DeviceProperties device = current_device();
+  const detail::GemmPlan plan = detail::make_plan<Epilogue>(problem, options, device);
+  detail::visit_kernel(plan.kernel, [&](auto face) {
+    decltype(face)::launch(problem, epilogue, plan.configuration, options, device, stream);
+  });
+}
+
+}  // namespace w8a8
