@@ -40,7 +40,8 @@ struct Dequantized {
 };
 
 /// int32 accumulators to FP32: float(acc) * weight_scale[n] * input_scale[m].
-/// input_scale: length M (per token) or 1 (per tensor); weight_scale: length N (per output channel) or 1. float, half or bfloat16.
+/// input_scale: length M (per token) or 1 (per tensor); weight_scale: length N (per output channel) or 1. float, half or
+/// bfloat16.
 template <class InputScale, class WeightScale, class Space>
 struct Dequantize : EpilogueFunctor {
   using RowState = float;

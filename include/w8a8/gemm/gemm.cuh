@@ -106,7 +106,8 @@ void visit_kernel(GpuKernel kernel, F&& f) {
   }
 }
 
-inline constexpr GpuKernel gpu_kernels[] = {GpuKernel::sm80_gemm, GpuKernel::sm80_decode, GpuKernel::sm90_gemm, GpuKernel::sm90_decode};
+inline constexpr GpuKernel gpu_kernels[] = {GpuKernel::sm80_gemm, GpuKernel::sm80_decode, GpuKernel::sm90_gemm,
+                                            GpuKernel::sm90_decode};
 
 /// A kernel and the index of one of its configurations; index -1 where none was found.
 struct GemmPlan {
@@ -116,7 +117,8 @@ struct GemmPlan {
 
 inline std::string plan_name(const GemmPlan& plan) {
   std::string name;
-  visit_kernel(plan.kernel, [&](auto face) { name = decltype(face)::Configs::names()[static_cast<std::size_t>(plan.configuration)]; });
+  visit_kernel(plan.kernel,
+               [&](auto face) { name = decltype(face)::Configs::names()[static_cast<std::size_t>(plan.configuration)]; });
   return name;
 }
 
@@ -126,7 +128,8 @@ std::string refusal(Face, const GemmProblem<Out>& problem, int configuration, co
   std::string reason = Face::refusal(problem, device);
   if (reason.empty()) {
     bool compiled = false;
-    Face::Configs::visit(configuration, [&](auto config) { compiled = Face::template is_compiled<decltype(config), Out, Epilogue>(); });
+    Face::Configs::visit(configuration,
+                         [&](auto config) { compiled = Face::template is_compiled<decltype(config), Out, Epilogue>(); });
     if (!compiled) reason = "code for sm_90a, which this program was not compiled for";
   }
   return reason;
@@ -160,8 +163,8 @@ GemmPlan choose_plan(const GemmProblem<Out>& problem, Kernel family, const Devic
   for (const GpuKernel kernel : kernel_preference(family, problem.m, problem.n, problem.k, device)) {
     visit_kernel(kernel, [&](auto face) {
       const int index = face.select(problem.m, problem.n, problem.k, device);
-      const std::string why = index < 0 ? text("a shape that ", kernel_name(family), " takes")
-                                        : refusal<Epilogue>(face, problem, index, device);
+      const std::string why =
+          index < 0 ? text("a shape that ", kernel_name(family), " takes") : refusal<Epilogue>(face, problem, index, device);
       if (why.empty()) plan = {kernel, index};
       reason = why;
     });
@@ -194,8 +197,8 @@ inline std::vector<std::string> gemm_configurations() {
   return names;
 }
 
-/// Bytes of scratch device memory that an M x N x K gemm() on the current device can make use of (GemmOptions::workspace); 0 where
-/// none helps. A gemm() without it is right too, and at a few shapes slower.
+/// Bytes of scratch device memory that an M x N x K gemm() on the current device can make use of (GemmOptions::workspace); 0
+/// where none helps. A gemm() without it is right too, and at a few shapes slower.
 inline std::size_t gemm_workspace_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
   if (m <= 0 || n <= 0 || k <= 0) return 0;
   return sm80_gemm_workspace_bytes(static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), current_device());
@@ -211,8 +214,8 @@ std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorV
 }
 
 /// out[m, n] = epilogue(sum_k x[m, k] * w[n, k]) on the current device, enqueued on `stream`.
-/// x: M x K int8, w: N x K int8, out: M x N half, bfloat16, float or int32; rows contiguous, row strides and alignment free (rows that
-/// are not 16-byte aligned take a slower path); K <= maximum_k. M = 0 or N = 0 is a no-op; K = 0 gives the epilogue of 0.
+/// x: M x K int8, w: N x K int8, out: M x N half, bfloat16, float or int32; rows contiguous, row strides and alignment free (rows
+/// that are not 16-byte aligned take a slower path); K <= maximum_k. M = 0 or N = 0 is a no-op; K = 0 gives the epilogue of 0.
 /// Allocates nothing, synchronises nothing, keeps nothing: it can be captured in a graph and called from several threads.
 /// Throws Error that names the argument before anything is enqueued, CudaError where a launch is refused.
 template <class XT, class WT, class Out, class Epilogue>
@@ -222,9 +225,8 @@ void gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w
   if (problem.m == 0 || problem.n == 0) return;
   const DeviceProperties device = current_device();
   const detail::GemmPlan plan = detail::make_plan<Epilogue>(problem, options, device);
-  detail::visit_kernel(plan.kernel, [&](auto face) {
-    decltype(face)::launch(problem, epilogue, plan.configuration, options, device, stream);
-  });
+  detail::visit_kernel(
+      plan.kernel, [&](auto face) { decltype(face)::launch(problem, epilogue, plan.configuration, options, device, stream); });
 }
 
 }  // namespace w8a8

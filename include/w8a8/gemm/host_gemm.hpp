@@ -1,7 +1,7 @@
 // The CPU backend, and the reference that every GPU kernel equals bit for bit.
 //
-// Output tiles of 64 x 64 are spread over threads. Each tile walks K in blocks that it widens to int16, so that the compiler turns
-// the inner product into 16-bit multiply-adds; every sum is exact, so neither order nor blocking shows in the result.
+// Output tiles of 64 x 64 are spread over threads. Each tile walks K in blocks that it widens to int16, so that the compiler
+// turns the inner product into 16-bit multiply-adds; every sum is exact, so neither order nor blocking shows in the result.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -33,8 +33,8 @@ struct HostGemmTile {
 
 /// Widens a block of `rows` x `depth` elements, and fills up to whole micro blocks with zeros.
 template <int Rows>
-void pack_block(std::int16_t (&block)[Rows][HostGemmTile::depth], const std::int8_t* source, std::int64_t leading, int rows, int depth,
-                int micro) {
+void pack_block(std::int16_t (&block)[Rows][HostGemmTile::depth], const std::int8_t* source, std::int64_t leading, int rows,
+                int depth, int micro) {
   const int padded = round_up(rows, micro);
   for (int r = 0; r < padded; ++r) {
     std::int16_t* to = block[r];
@@ -105,19 +105,20 @@ void host_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const 
       const auto row_state = epilogue.row(m);
       Out* out = p.out + m * p.ldo + n0;
       for (int j = 0; j < columns; ++j) {
-        out[j] = store_value<Out>(epilogue.apply(tile.sum[i][j], row_state, column_states[static_cast<std::size_t>(n0 + j)], m, n0 + j));
+        out[j] = store_value<Out>(
+            epilogue.apply(tile.sum[i][j], row_state, column_states[static_cast<std::size_t>(n0 + j)], m, n0 + j));
       }
     }
   });
 }
 
 /// out[m, n] = epilogue(sum_k x[m, k] * w[n, k]) on the CPU.
-/// x: M x K int8, w: N x K int8, out: M x N half, bfloat16, float or int32; rows contiguous, row strides free; K <= maximum_k. Done
-/// on return; `stream` is there so that host and device calls read alike. M = 0 or N = 0 is a no-op; K = 0 gives the epilogue of 0.
-/// Throws Error that names the argument before anything is written.
+/// x: M x K int8, w: N x K int8, out: M x N half, bfloat16, float or int32; rows contiguous, row strides free; K <= maximum_k.
+/// Done on return; `stream` is there so that host and device calls read alike. M = 0 or N = 0 is a no-op; K = 0 gives the
+/// epilogue of 0. Throws Error that names the argument before anything is written.
 template <class XT, class WT, class Out, class Epilogue>
-void gemm(const TensorView<XT, 2, Host>& x, const TensorView<WT, 2, Host>& w, const Epilogue& epilogue, const TensorView<Out, 2, Host>& out,
-          const GemmOptions& options = {}, cudaStream_t stream = nullptr) {
+void gemm(const TensorView<XT, 2, Host>& x, const TensorView<WT, 2, Host>& w, const Epilogue& epilogue,
+          const TensorView<Out, 2, Host>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {
   static_cast<void>(stream);
   const GemmProblem<Out> problem = make_problem(x, w, epilogue, out);
   if (options.kernel != Kernel::automatic && options.kernel != Kernel::host) {

@@ -40,7 +40,8 @@ struct GemmOptions {
   /// The name of a configuration, such as "sm80_gemm/128x256x64_s4" (gemm_configurations() lists them); empty: from the tuning
   /// table. An unknown name is refused with an Error that lists the known ones.
   std::string configuration;
-  /// Scratch device memory for split-K reductions, at least gemm_workspace_bytes(); without it no reduction through memory is used.
+  /// Scratch device memory for split-K reductions, at least gemm_workspace_bytes(); without it no reduction through memory is
+  /// used.
   void* workspace = nullptr;
   std::size_t workspace_bytes = 0;
   /// Programmatic dependent launch: the weight may be read before the previous kernel of the stream has finished, which is only
@@ -68,7 +69,8 @@ void check_matrix(const char* argument, const View& view) {
   if (view.empty()) return;
   if (view.data() == nullptr) throw Error("gemm", argument, "a pointer to its elements", "nullptr");
   if (!is_aligned(view.data(), alignof(typename View::value_type))) {
-    throw Error("gemm", argument, text("an address aligned to ", alignof(typename View::value_type), " bytes"), text(static_cast<const void*>(view.data())));
+    throw Error("gemm", argument, text("an address aligned to ", alignof(typename View::value_type), " bytes"),
+                text(static_cast<const void*>(view.data())));
   }
   if (view.extent(1) > 1 && view.stride(1) != 1) {
     throw Error("gemm", argument, "contiguous rows (stride 1 in the last dimension)", text("stride ", view.stride(1)));
@@ -101,8 +103,12 @@ GemmProblem<Out> make_problem(const MatrixView<XT, Space>& x, const MatrixView<W
   detail::check_matrix("out", out);
   epilogue.validate("gemm", m, n);
   // The row stride of a single row is never used; a defined one keeps the kernels' alignment tests simple.
-  const auto leading = [](const auto& view) { return view.extent(0) > 1 ? view.stride(0) : max_of<std::int64_t>(view.extent(1), 1); };
-  return {x.data(), w.data(), out.data(), leading(x), leading(w), leading(out), static_cast<int>(m), static_cast<int>(n), static_cast<int>(k)};
+  const auto leading = [](const auto& view) {
+    return view.extent(0) > 1 ? view.stride(0) : max_of<std::int64_t>(view.extent(1), 1);
+  };
+  return {x.data(),           w.data(),     out.data(),          leading(x),
+          leading(w),         leading(out), static_cast<int>(m), static_cast<int>(n),
+          static_cast<int>(k)};
 }
 
 }  // namespace w8a8

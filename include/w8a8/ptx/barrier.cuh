@@ -1,4 +1,5 @@
-// Barriers: named barriers of a CTA, barriers of a cluster. PTX ISA, "Parallel Synchronization Instructions: bar, barrier.cluster".
+// Barriers: named barriers of a CTA, barriers of a cluster. PTX ISA, "Parallel Synchronization Instructions: bar,
+// barrier.cluster".
 #pragma once
 
 #include <cstdint>

@@ -23,12 +23,14 @@ W8A8_DEVICE void ldmatrix_x2(std::uint32_t (&r)[2], std::uint32_t address) {
 
 /// The reverse of ldmatrix_x4.
 W8A8_DEVICE void stmatrix_x4(std::uint32_t address, std::uint32_t r0, std::uint32_t r1, std::uint32_t r2, std::uint32_t r3) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1), "r"(r2),
+               "r"(r3)
                : "memory");
 }
 
 /// stmatrix_x4 that stores each 8x8 matrix transposed.
-W8A8_DEVICE void stmatrix_x4_trans(std::uint32_t address, std::uint32_t r0, std::uint32_t r1, std::uint32_t r2, std::uint32_t r3) {
+W8A8_DEVICE void stmatrix_x4_trans(std::uint32_t address, std::uint32_t r0, std::uint32_t r1, std::uint32_t r2,
+                                   std::uint32_t r3) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1), "r"(r2),
                "r"(r3)
                : "memory");

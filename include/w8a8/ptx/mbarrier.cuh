@@ -28,7 +28,8 @@ W8A8_DEVICE void mbarrier_arrive(std::uint32_t barrier) {
 /// that fence was measured to cost 25%, and consumers that only read have nothing to release.
 W8A8_DEVICE void mbarrier_arrive_remote(std::uint32_t barrier, std::uint32_t rank) {
   asm volatile(
-      "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [remote]; }" ::"r"(barrier),
+      "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [remote]; }" ::"r"(
+          barrier),
       "r"(rank)
       : "memory");
 }

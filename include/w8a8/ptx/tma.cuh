@@ -18,7 +18,8 @@ W8A8_DEVICE void prefetch_tensormap(const CUtensorMap* map) {
 /// Loads the box at (x, y) to shared memory; its bytes count on `barrier`. Elements outside the tensor arrive as zeros.
 W8A8_DEVICE void tma_load_2d(std::uint32_t destination, const CUtensorMap* map, std::uint32_t barrier, int x, int y) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(destination),
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+          destination),
       "l"(map), "r"(barrier), "r"(x), "r"(y)
       : "memory");
 }
@@ -26,8 +27,8 @@ W8A8_DEVICE void tma_load_2d(std::uint32_t destination, const CUtensorMap* map, 
 W8A8_DEVICE void tma_load_2d(std::uint32_t destination, const CUtensorMap* map, std::uint32_t barrier, int x, int y,
                              std::uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(
-          destination),
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4}], "
+      "[%2], %5;" ::"r"(destination),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "l"(policy)
       : "memory");
 }
@@ -36,7 +37,8 @@ W8A8_DEVICE void tma_load_2d(std::uint32_t destination, const CUtensorMap* map, 
 W8A8_DEVICE void tma_load_2d_multicast(std::uint32_t destination, const CUtensorMap* map, std::uint32_t barrier, int x, int y,
                                        std::uint16_t mask) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], "
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], "
+      "[%2], "
       "%5;" ::"r"(destination),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "h"(mask)
       : "memory");
@@ -45,7 +47,8 @@ W8A8_DEVICE void tma_load_2d_multicast(std::uint32_t destination, const CUtensor
 W8A8_DEVICE void tma_load_3d(std::uint32_t destination, const CUtensorMap* map, std::uint32_t barrier, int x, int y, int z,
                              std::uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, %5}], [%2], "
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, %5}], "
+      "[%2], "
       "%6;" ::"r"(destination),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "l"(policy)
       : "memory");

@@ -25,7 +25,8 @@ W8A8_DEVICE void wgmma_touch(std::int32_t& accumulator) { asm volatile("" : "+r"
 /// (unused), stride 1024 bytes between groups of eight rows, layout 1. The tile is aligned to 1024 bytes; a k32 step adds 2.
 /// PTX ISA, "Matrix Descriptor Format".
 W8A8_DEVICE std::uint64_t wgmma_descriptor(std::uint32_t address) {
-  return static_cast<std::uint64_t>((address & 0x3FFFFu) >> 4) | std::uint64_t{1} << 16 | std::uint64_t{64} << 32 | std::uint64_t{1} << 62;
+  return static_cast<std::uint64_t>((address & 0x3FFFFu) >> 4) | std::uint64_t{1} << 16 | std::uint64_t{64} << 32 |
+         std::uint64_t{1} << 62;
 }
 
 /// Wgmma<N>::mma(acc, a, b, accumulate): acc = a b + (accumulate ? acc : 0) for the 64x32 tile a and the Nx32 tile b. Value v of
@@ -75,15 +76,15 @@ struct Wgmma;
 #define W8A8_REGS4 "%0, %1, %2, %3"
 #define W8A8_REGS12 W8A8_REGS8 ", %8, %9, %10, %11"
 
-#define W8A8_WGMMA(N, REGISTERS, A, B, P, ...)                                                                                \
-  template <>                                                                                                                 \
-  struct Wgmma<N> {                                                                                                           \
-    static W8A8_DEVICE void mma(std::int32_t (&c)[N / 2], std::uint64_t a, std::uint64_t b, int accumulate) {                 \
-      asm volatile("{ .reg .pred p; setp.ne.b32 p, " P ", 0; wgmma.mma_async.sync.aligned.m64n" #N                            \
-                   "k32.s32.s8.s8 {" REGISTERS "}, " A ", " B ", p; }"                                                        \
-                   : __VA_ARGS__                                                                                              \
-                   : "l"(a), "l"(b), "r"(accumulate));                                                                        \
-    }                                                                                                                         \
+#define W8A8_WGMMA(N, REGISTERS, A, B, P, ...)                                                                                 \
+  template <>                                                                                                                  \
+  struct Wgmma<N> {                                                                                                            \
+    static W8A8_DEVICE void mma(std::int32_t (&c)[N / 2], std::uint64_t a, std::uint64_t b, int accumulate) {                  \
+      asm volatile("{ .reg .pred p; setp.ne.b32 p, " P ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k32.s32.s8.s8 {" REGISTERS \
+                   "}, " A ", " B ", p; }"                                                                                     \
+                   : __VA_ARGS__                                                                                               \
+                   : "l"(a), "l"(b), "r"(accumulate));                                                                         \
+    }                                                                                                                          \
   };
 
 W8A8_WGMMA(8, W8A8_REGS4, "%4", "%5", "%6", W8A8_ACC4(c, 0))

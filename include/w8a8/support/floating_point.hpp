@@ -23,7 +23,8 @@ template <class T>
 inline constexpr bool is_floating_v = std::is_same_v<T, float> || std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
 
 W8A8_HOST_DEVICE std::uint32_t float_bits(float x) {
-  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __float_as_uint(x);), (std::uint32_t bits; std::memcpy(&bits, &x, sizeof bits); return bits;))
+  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __float_as_uint(x);),
+                    (std::uint32_t bits; std::memcpy(&bits, &x, sizeof bits); return bits;))
 }
 
 W8A8_HOST_DEVICE float float_from_bits(std::uint32_t bits) {
@@ -34,14 +35,10 @@ W8A8_HOST_DEVICE float float_from_bits(std::uint32_t bits) {
 W8A8_HOST_DEVICE float quiet_nan() { return float_from_bits(0x7fffffffu); }
 
 /// a * b, rounded once to nearest even.
-W8A8_HOST_DEVICE float multiply(float a, float b) {
-  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fmul_rn(a, b);), (return a * b;))
-}
+W8A8_HOST_DEVICE float multiply(float a, float b) { NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fmul_rn(a, b);), (return a * b;)) }
 
 /// a + b, rounded once to nearest even.
-W8A8_HOST_DEVICE float add(float a, float b) {
-  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fadd_rn(a, b);), (return a + b;))
-}
+W8A8_HOST_DEVICE float add(float a, float b) { NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fadd_rn(a, b);), (return a + b;)) }
 
 /// a * b + c, rounded once to nearest even.
 W8A8_HOST_DEVICE float fused_multiply_add(float a, float b, float c) {
@@ -49,9 +46,7 @@ W8A8_HOST_DEVICE float fused_multiply_add(float a, float b, float c) {
 }
 
 /// a / b, IEEE rounding.
-W8A8_HOST_DEVICE float divide(float a, float b) {
-  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fdiv_rn(a, b);), (return a / b;))
-}
+W8A8_HOST_DEVICE float divide(float a, float b) { NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fdiv_rn(a, b);), (return a / b;)) }
 
 /// The nearest integer, ties to even; |x| must fit an int. The host must be in its default rounding mode.
 W8A8_HOST_DEVICE int round_to_int(float x) {

@@ -17,8 +17,8 @@ inline int thread_count(int threads) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// Calls f(i) once for each i in [0, count), on up to `threads` threads (0: one a core), the caller's among them; returns when all
-/// are done. The first exception that f throws is thrown again here, after every thread has stopped.
+/// Calls f(i) once for each i in [0, count), on up to `threads` threads (0: one a core), the caller's among them; returns when
+/// all are done. The first exception that f throws is thrown again here, after every thread has stopped.
 template <class F>
 void parallel_for(std::int64_t count, int threads, F&& f) {
   std::atomic<std::int64_t> next{0};

@@ -18,9 +18,9 @@ struct TensorMapBox {
 };
 
 /// Encodes the map of a tensor of `Rank` dimensions, innermost first: `sizes` and `box` count elements, `strides` are those of
-/// dimensions 1 .. Rank-1 in bytes. TMA wants the address and the strides to be multiples of 16 bytes, box sides of at most 256 and
-/// an inner box of at most the swizzle's bytes. The map holds the pointer: it is valid as long as the memory is.
-/// Costs a few hundred nanoseconds of host time. Throws CudaError where the driver refuses.
+/// dimensions 1 .. Rank-1 in bytes. TMA wants the address and the strides to be multiples of 16 bytes, box sides of at most 256
+/// and an inner box of at most the swizzle's bytes. The map holds the pointer: it is valid as long as the memory is. Costs a few
+/// hundred nanoseconds of host time. Throws CudaError where the driver refuses.
 template <std::size_t Rank>
 CUtensorMap encode_tensor_map(CUtensorMapDataType type, const void* address, const std::array<std::uint64_t, Rank>& sizes,
                               const std::array<std::uint64_t, Rank - 1>& strides, const std::array<std::uint32_t, Rank>& box,
@@ -46,8 +46,8 @@ CUtensorMap encode_tensor_map(CUtensorMapDataType type, const void* address, con
   }
   CUtensorMap map{};
   const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry)(
-      &map, type, static_cast<cuuint32_t>(Rank), const_cast<void*>(address), size.data(), stride.data(), sides.data(), steps.data(),
-      CU_TENSOR_MAP_INTERLEAVE_NONE, shape.swizzle, shape.promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      &map, type, static_cast<cuuint32_t>(Rank), const_cast<void*>(address), size.data(), stride.data(), sides.data(),
+      steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, shape.swizzle, shape.promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) throw CudaError(cudaErrorInvalidValue, "cuTensorMapEncodeTiled");
   return map;
 }

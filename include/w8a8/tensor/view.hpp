@@ -81,8 +81,8 @@ class TensorView {
   }
 
 #if defined(__CUDACC__)
-  template <class... Index, class S = Space,
-            class = std::enable_if_t<sizeof...(Index) == Rank && std::is_same_v<S, Device>>, class = void>
+  template <class... Index, class S = Space, class = std::enable_if_t<sizeof...(Index) == Rank && std::is_same_v<S, Device>>,
+            class = void>
   __device__ __forceinline__ T& operator()(Index... index) const {
     return span_(static_cast<std::int64_t>(index)...);
   }
