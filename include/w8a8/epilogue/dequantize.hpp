@@ -9,6 +9,7 @@
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/floating_point.hpp"
+#include "w8a8/support/integer_math.hpp"
 #include "w8a8/tensor/view.hpp"
 
 namespace w8a8 {
@@ -24,6 +25,9 @@ void validate_vector(const char* function, const char* argument, const VectorVie
     throw Error(function, argument, text("a vector of length ", length, may_be_shared ? " or 1" : ""), text("length ", size));
   }
   if (size > 0 && vector.data() == nullptr) throw Error(function, argument, "a pointer to its elements", "nullptr");
+  if (!is_aligned(vector.data(), alignof(T))) {
+    throw Error(function, argument, text("an address aligned to ", alignof(T), " bytes"), text(static_cast<const void*>(vector.data())));
+  }
   if (size > 1 && vector.stride(0) != 1) throw Error(function, argument, "stride 1", text("stride ", vector.stride(0)));
 }
 
