@@ -1,0 +1,157 @@
+// What gemm() promises beyond its numbers, and the defects of the kernels it replaces.
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gemm/random_gemm.cuh"
+
+using namespace w8a8_test;
+using w8a8::half;
+
+namespace {
+
+using Problem = GemmProblemOnDevice<half, WithBias::yes>;
+
+void check_case(const GemmCase& c) {
+  const Stream stream;
+  Random random(static_cast<std::uint64_t>(c.m * 1000003 + c.n * 1009 + c.k));
+  for (const w8a8::Kernel kernel : {w8a8::Kernel::automatic, w8a8::Kernel::sm80}) {
+    Problem problem(random, c);
+    GemmOptions options;
+    options.kernel = kernel;
+    CHECK(problem.run(options, stream) == "");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("defect 1: bias with few tokens is right beyond K = 320", "[gpu][gemm][defect]") {
+  W8A8_REQUIRE_GPU();
+  for (const std::int64_t m : {1, 17, 64, 128}) check_case({m, 256, 4096});
+}
+
+TEST_CASE("defect 2: the last columns are written when N is no multiple of a tile", "[gpu][gemm][defect]") {
+  W8A8_REQUIRE_GPU();
+  for (const std::int64_t n : {65, 127, 129, 200, 4304}) check_case({160, n, 256});
+}
+
+TEST_CASE("defect 3: K that is no multiple of 64 does not read into the next row", "[gpu][gemm][defect]") {
+  W8A8_REQUIRE_GPU();
+  for (const std::int64_t m : {1, 33, 300}) check_case({m, 1152, 4304});
+  for (const std::int64_t k : {1, 15, 65, 100, 1000}) check_case({40, 72, k});
+}
+
+TEST_CASE("defect 4: a bias of exactly N elements is enough", "[gpu][gemm][defect][sanitizer]") {
+  W8A8_REQUIRE_GPU();
+  const Stream stream;
+  Random random(4);
+  for (const std::int64_t n : {1, 63, 72, 129, 200}) {
+    for (const std::int64_t m : {1, 20, 60, 150}) {
+      // No slack behind any operand: a memory checker sees the first byte read past an end.
+      Problem problem(random, {m, n, 192}, Guard::exact);
+      CHECK(problem.run({}, stream) == "");
+    }
+  }
+}
+
+TEST_CASE("defect 6: odd N, and output rows that are not aligned to pairs", "[gpu][gemm][defect]") {
+  W8A8_REQUIRE_GPU();
+  for (const std::int64_t m : {1, 16, 100, 300}) {
+    check_case({m, 333, 512});
+    GemmCase odd{m, 256, 512};
+    odd.pad_out = 3, odd.off_out = 1;
+    check_case(odd);
+  }
+}
+
+TEST_CASE("defect 7: work goes to the caller's stream and can be captured in a graph", "[gpu][gemm][defect]") {
+  W8A8_REQUIRE_GPU();
+  const Stream stream;
+  Random random(7);
+  for (const std::int64_t m : {1, 48, 200, 600}) {
+    for (const bool dependent : {false, true}) {
+      GemmOptions options;
+      options.dependent_launch = dependent;
+      Problem problem(random, {m, 1024, 1024});
+      REQUIRE(problem.run(options, stream) == "");
+      problem.reset();
+      cudaGraph_t graph = nullptr;
+      cudaGraphExec_t executable = nullptr;
+      w8a8::check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "cudaStreamBeginCapture");
+      problem.enqueue(options, stream);
+      problem.enqueue(options, stream);
+      w8a8::check_cuda(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+      w8a8::check_cuda(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
+      for (int i = 0; i < 3; ++i) w8a8::check_cuda(cudaGraphLaunch(executable, stream), "cudaGraphLaunch");
+      stream.synchronize();
+      CHECK(problem.verdict() == "");
+      cudaGraphExecDestroy(executable);
+      cudaGraphDestroy(graph);
+    }
+  }
+}
+
+TEST_CASE("gemm: several threads, each on its own stream", "[gpu][gemm]") {
+  W8A8_REQUIRE_GPU();
+  std::vector<std::string> verdicts(4);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < verdicts.size(); ++t) {
+    threads.emplace_back([t, &verdicts] {
+      try {
+        const Stream stream;
+        Random random(100 + t);
+        for (int i = 0; i < 20 && verdicts[t].empty(); ++i) {
+          Problem problem(random, random_case(random, 300, 300, 600));
+          verdicts[t] = problem.run({}, stream);
+        }
+      } catch (const std::exception& error) {
+        verdicts[t] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& verdict : verdicts) CHECK(verdict == "");
+}
+
+TEST_CASE("gemm: runs are repeatable to the bit at a shape that splits K", "[gpu][gemm]") {
+  W8A8_REQUIRE_GPU();
+  const Stream stream;
+  Random random(5);
+  for (const std::int64_t m : {16, 64, 256}) {
+    Problem problem(random, {m, 512, 14336});
+    for (int i = 0; i < 10; ++i) {
+      REQUIRE(problem.run({}, stream) == "");
+      problem.reset();
+    }
+  }
+}
+
+TEST_CASE("gemm: empty outputs are no-ops and K = 0 gives the bias", "[gpu][gemm]") {
+  W8A8_REQUIRE_GPU();
+  for (const std::int64_t m : {1, 20, 100, 300}) check_case({m, 264, 0});
+  const Stream stream;
+  Random random(9);
+  CHECK(Problem(random, {0, 8, 16}).run({}, stream) == "");
+  CHECK(Problem(random, {8, 0, 16}).run({}, stream) == "");
+}
+
+TEST_CASE("gemm: an unknown configuration is refused with the list of known ones", "[gpu][gemm][errors]") {
+  W8A8_REQUIRE_GPU();
+  const Stream stream;
+  Random random(10);
+  Problem problem(random, {8, 8, 16});
+  GemmOptions options;
+  options.configuration = "sm80_gemm/nonesuch";
+  try {
+    problem.enqueue(options, stream);
+    FAIL("not refused");
+  } catch (const w8a8::Error& error) {
+    CHECK(error.argument() == "options.configuration");
+    CHECK(error.received() == "sm80_gemm/nonesuch");
+    CHECK(error.expected().find("sm80_gemm/") != std::string::npos);
+  }
+  options = {};
+  options.kernel = w8a8::Kernel::host;
+  CHECK_THROWS_AS(problem.enqueue(options, stream), w8a8::Error);
+}
