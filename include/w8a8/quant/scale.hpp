@@ -34,13 +34,17 @@ W8A8_HOST_DEVICE Scale scale_from_magnitude(std::uint32_t magnitude, int bits) {
 /// What the row's elements are multiplied with: 1 / scale of the scale as stored, and 0 for a NaN scale, so that its codes are 0.
 W8A8_HOST_DEVICE float inverse_scale(float scale) { return scale == scale ? divide(1.0f, scale) : 0.0f; }
 
+/// rint(y) for |y| < 2^21, as the low bits of a word in two's complement. Adding 1.5 * 2^23 leaves no fraction bits, so that the
+/// addition itself rounds, half to even.
+W8A8_HOST_DEVICE std::uint32_t code_bits(float y) { return float_bits(add(y, 12582912.0f)); }
+
 /// The code of x: clamp(rint(x * inverse), -limit, limit), with limit = qmax(bits). A NaN product gives 0.
 W8A8_HOST_DEVICE std::int8_t quantize_value(float x, float inverse, int limit) {
   const float bound = static_cast<float>(limit);
   float y = multiply(x, inverse);
   y = y == y ? y : 0.0f;
   y = y < -bound ? -bound : (y > bound ? bound : y);
-  return static_cast<std::int8_t>(round_to_int(y));
+  return static_cast<std::int8_t>(code_bits(y));
 }
 
 }  // namespace w8a8

@@ -26,7 +26,7 @@ inline constexpr bool has_dependent_launch = false;
 #endif
 
 /// The launch bound of a kernel that needs `available`: its thread count, or 1 where the body was compiled away. A launch then
-/// fails, and is_compiled_for_device() (gemm/launch.cuh) tells beforehand.
+/// fails, and is_compiled_for_device() (support/launch.cuh) tells beforehand.
 constexpr int launch_bound(bool available, int threads) { return available ? threads : 1; }
 
 }  // namespace w8a8::arch

@@ -1,0 +1,98 @@
+// Encoders: how a row of FP32 values becomes codes. An encoder has
+//
+//   static constexpr int words;                                 unsigned words whose maximum over the row decides the scale
+//   static void widen(std::uint32_t (&extent)[words], float v);   takes an element into them (they start at zero)
+//   Coder coder(extent, row, store) const;                    the row's coder; with `store` it also writes the row's scale
+//
+// and its coder `void encode(const Group<float>&, Group<std::int8_t>&) const`. All of it host/device.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <nv/target>
+
+#include "w8a8/quant/row.hpp"
+#include "w8a8/quant/scale.hpp"
+#include "w8a8/support/config.hpp"
+#include "w8a8/support/floating_point.hpp"
+
+namespace w8a8::detail {
+
+/// The low bytes of four words, the first one lowest.
+W8A8_HOST_DEVICE std::uint32_t pack_low_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);),
+                    (return (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | (d & 0xff) << 24;))
+}
+
+/// Codes clamp(rint(x * inverse), -limit, limit).
+struct SymmetricCoder {
+  float inverse;
+  int limit;
+  bool within;  ///< no product of the row leaves [-limit, limit] by rounding, and none is a NaN
+
+  W8A8_HOST_DEVICE void encode(const Group<float>& x, Group<std::int8_t>& codes) const {
+    NV_IF_TARGET(NV_IS_DEVICE, (if (within) {
+                   encode_within(x, codes);
+                   return;
+                 }))
+    for (int i = 0; i < group_size; ++i) codes[i] = quantize_value(x[i], inverse, limit);
+  }
+
+ private:
+  // Device only: a host compiler may contract a multiplication and the addition that follows at once.
+  W8A8_HOST_DEVICE void encode_within(const Group<float>& x, Group<std::int8_t>& codes) const {
+    std::uint32_t word[group_size], packed[2];
+    for (int i = 0; i < group_size; ++i) word[i] = code_bits(multiply(x[i], inverse));
+    for (int i = 0; i < 2; ++i) packed[i] = pack_low_bytes(word[4 * i], word[4 * i + 1], word[4 * i + 2], word[4 * i + 3]);
+    std::memcpy(&codes, packed, sizeof codes);
+  }
+};
+
+/// A scale a row from the row's absmax.
+template <class Scale>
+struct DynamicEncoder {
+  static constexpr int words = 1;
+
+  Scale* scale;
+  int bits;
+
+  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], float v) {
+    extent[0] = max_of(extent[0], magnitude_bits(v));
+  }
+
+  W8A8_HOST_DEVICE SymmetricCoder coder(const std::uint32_t (&extent)[words], std::int64_t row, bool store) const {
+    const Scale stored = scale_from_magnitude<Scale>(extent[0], bits);
+    if (store) scale[row] = stored;
+    const float inverse = inverse_scale(to_float(stored));
+    const float largest = multiply(float_from_bits(extent[0]), inverse);  // NaN for a row that is not finite
+    return {inverse, qmax(bits), largest < static_cast<float>(qmax(bits)) + 0.5f};
+  }
+};
+
+/// One given scale for all rows: nothing of the row is looked at.
+struct StaticEncoder {
+  static constexpr int words = 0;
+
+  float inverse;
+  int limit;
+
+  W8A8_HOST_DEVICE SymmetricCoder coder() const { return {inverse, limit, false}; }
+};
+
+/// The coder of a row, from its extent where the encoder has one.
+template <class Encoder, class Extent>
+W8A8_HOST_DEVICE auto make_coder(const Encoder& encoder, const Extent& extent, std::int64_t row, bool store) {
+  if constexpr (Encoder::words == 0) {
+    return encoder.coder();
+  } else {
+    return encoder.coder(extent.word, row, store);
+  }
+}
+
+/// The words of an encoder, at least one so that the array exists.
+template <class Encoder>
+struct Extent {
+  std::uint32_t word[Encoder::words > 0 ? Encoder::words : 1] = {};
+};
+
+}  // namespace w8a8::detail

@@ -1,0 +1,111 @@
+// Kernel launches: the attributes of one launch, checked, with nothing remembered between calls.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+
+#include "w8a8/support/error.hpp"
+
+namespace w8a8 {
+
+struct LaunchConfig {
+  unsigned grid = 1;
+  unsigned block = 1;
+  unsigned cluster = 1;           ///< CTAs a cluster; above 1 needs sm_90
+  std::size_t shared_bytes = 0;   ///< dynamic shared memory
+  bool dependent_launch = false;  ///< programmatic dependent launch; needs sm_90
+  cudaStream_t stream = nullptr;
+};
+
+namespace detail {
+
+struct LaunchAttributes {
+  cudaLaunchConfig_t config{};
+  cudaLaunchAttribute attributes[2]{};
+
+  explicit LaunchAttributes(const LaunchConfig& launch) {
+    config.gridDim = dim3(launch.grid);
+    config.blockDim = dim3(launch.block);
+    config.dynamicSmemBytes = launch.shared_bytes;
+    config.stream = launch.stream;
+    config.attrs = attributes;
+    if (launch.cluster > 1) {
+      cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim.x = launch.cluster;
+      attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    }
+    if (launch.dependent_launch) {
+      cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+      attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attribute.val.programmaticStreamSerializationAllowed = 1;
+    }
+  }
+  LaunchAttributes(const LaunchAttributes&) = delete;
+};
+
+}  // namespace detail
+
+/// Lets `kernel` use that much dynamic shared memory. Above 48 KB a launch needs this; launch() does it by itself.
+template <class... Parameters>
+void allow_shared_memory(void (*kernel)(Parameters...), std::size_t bytes) {
+  if (bytes > 48 * 1024) {
+    check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(bytes)),
+               "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)");
+  }
+}
+
+/// Launches `kernel`. Throws CudaError that names `name` where the launch is refused.
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchConfig& config, const Arguments&... arguments) {
+  allow_shared_memory(kernel, config.shared_bytes);
+  const detail::LaunchAttributes attributes(config);
+  check_cuda(cudaLaunchKernelEx(&attributes.config, kernel, Parameters(arguments)...), name);
+}
+
+/// How many clusters of `config` the device holds at a time.
+template <class... Parameters>
+int max_active_clusters(void (*kernel)(Parameters...), const LaunchConfig& config) {
+  allow_shared_memory(kernel, config.shared_bytes);
+  const detail::LaunchAttributes attributes(config);
+  int clusters = 0;
+  check_cuda(cudaOccupancyMaxActiveClusters(&clusters, reinterpret_cast<const void*>(kernel), &attributes.config),
+             "cudaOccupancyMaxActiveClusters");
+  return clusters;
+}
+
+/// How many CTAs of `kernel` an SM holds at a time.
+template <class... Parameters>
+int max_active_blocks(void (*kernel)(Parameters...), const LaunchConfig& config) {
+  allow_shared_memory(kernel, config.shared_bytes);
+  int blocks = 0;
+  check_cuda(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, reinterpret_cast<const void*>(kernel),
+                                                           static_cast<int>(config.block), config.shared_bytes),
+             "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  return blocks;
+}
+
+/// True where the code of `kernel` for the current device holds griddepcontrol.wait: code generated for sm_90 or newer. Code of an
+/// older architecture, run there by just-in-time compilation, would not wait, so it must not be launched as a dependent.
+template <class... Parameters>
+bool waits_for_dependencies(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes{};
+  check_cuda(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)), "cudaFuncGetAttributes");
+  return attributes.ptxVersion >= 90;
+}
+
+/// True where the code that the current device would run for `kernel` holds the real body. A kernel that needs an architecture's
+/// own features is bounded by arch::launch_bound(threads), which is 1 where it was compiled without them.
+template <class... Parameters>
+bool is_compiled_for_device(void (*kernel)(Parameters...), int threads) {
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)) != cudaSuccess) {
+    cudaGetLastError();
+    return false;
+  }
+  return attributes.maxThreadsPerBlock >= threads;
+}
+
+}  // namespace w8a8
