@@ -8,6 +8,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+using Catch::Approx;  // where Catch2 2 has it
+
 /// Ends the test case as skipped. Only in the body of a test case.
 #define W8A8_SKIP(reason) SKIP("skipped: " reason)
 
@@ -20,10 +22,10 @@ namespace w8a8_test {
 void mark_skipped(const char* reason);
 }  // namespace w8a8_test
 
-#define W8A8_SKIP(reason)                \
-  do {                                   \
-    ::w8a8_test::mark_skipped(reason);   \
-    return;                              \
+#define W8A8_SKIP(reason)              \
+  do {                                 \
+    ::w8a8_test::mark_skipped(reason); \
+    return;                            \
   } while (false)
 
 #endif

@@ -7,15 +7,15 @@
 #include "w8a8/support/device.hpp"
 
 /// First line of a test case that needs a GPU.
-#define W8A8_REQUIRE_GPU()                                            \
-  do {                                                                \
-    if (!::w8a8::has_cuda_device()) W8A8_SKIP("no CUDA device");      \
+#define W8A8_REQUIRE_GPU()                                       \
+  do {                                                           \
+    if (!::w8a8::has_cuda_device()) W8A8_SKIP("no CUDA device"); \
   } while (false)
 
 /// First line of a test case that needs wgmma: a device of compute capability 9.0.
-#define W8A8_REQUIRE_SM90()                                                                                 \
-  do {                                                                                                      \
-    if (!::w8a8::has_cuda_device()) W8A8_SKIP("no CUDA device");                                            \
+#define W8A8_REQUIRE_SM90()                                                                                  \
+  do {                                                                                                       \
+    if (!::w8a8::has_cuda_device()) W8A8_SKIP("no CUDA device");                                             \
     if (::w8a8::current_device().compute_capability != 90) W8A8_SKIP("no device of compute capability 9.0"); \
   } while (false)
 

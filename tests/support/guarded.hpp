@@ -20,7 +20,7 @@ using w8a8::Device;
 using w8a8::Host;
 
 /// A value that no correct output holds: codes are never -128, |accumulators| stay below 2^31 - 16384, and a stored NaN is the
-/// canonical one, not this.
+/// canonical one, without a sign.
 template <class T>
 T poison() {
   T value;
@@ -29,9 +29,8 @@ T poison() {
   } else if constexpr (std::is_same_v<T, std::int32_t>) {
     value = -0x7fffffff;
   } else {
-    std::memset(&value, 0xfe, sizeof value);
-    if constexpr (sizeof value == 2) std::memset(&value, 0xff, sizeof value);
-    static_assert(sizeof(T) <= 4);
+    static_assert(w8a8::is_floating_v<T>);
+    std::memset(static_cast<void*>(&value), 0xff, sizeof value);
   }
   return value;
 }
@@ -100,7 +99,8 @@ class Guarded {
     for (std::size_t i = 0; i < now.size(); ++i) {
       if (std::memcmp(&now[i], &mark, sizeof(T)) != 0 && !is_element(static_cast<std::int64_t>(i))) {
         const std::int64_t at = static_cast<std::int64_t>(i) - first_;
-        return w8a8::text("stray write ", at, " elements from the base of a ", rows_, "x", columns_, " matrix of stride ", stride_);
+        return w8a8::text("stray write ", at, " elements from the base of a ", rows_, "x", columns_, " matrix of stride ",
+                          stride_);
       }
     }
     return "";
