@@ -19,4 +19,14 @@ W8A8_DEVICE void st_shared_cluster(std::uint32_t address, std::int32_t a, std::i
   asm volatile("st.shared::cluster.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
 
+/// st.async: an asynchronous 16-byte store to shared::cluster memory, whose bytes count on `barrier`, an mbarrier of the CTA that
+/// owns the destination. Waiting on that barrier makes the data visible there: no fence, no cluster barrier.
+/// PTX ISA, "Data Movement and Conversion Instructions: st.async".
+W8A8_DEVICE void st_async(std::uint32_t address, std::uint32_t barrier, std::int32_t a, std::int32_t b, std::int32_t c,
+                          std::int32_t d) {
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.s32 [%0], {%2, %3, %4, %5}, [%1];" ::"r"(address),
+               "r"(barrier), "r"(a), "r"(b), "r"(c), "r"(d)
+               : "memory");
+}
+
 }  // namespace w8a8::ptx

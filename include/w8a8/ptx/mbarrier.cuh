@@ -46,4 +46,16 @@ W8A8_DEVICE void mbarrier_wait_parity(std::uint32_t barrier, std::uint32_t parit
       : "memory");
 }
 
+/// mbarrier_wait_parity that also makes visible what other CTAs of the cluster wrote before they completed the phase.
+W8A8_DEVICE void mbarrier_wait_parity_cluster(std::uint32_t barrier, std::uint32_t parity) {
+  asm volatile(
+      "{ .reg .pred done;\n"
+      "WAIT: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra.uni DONE;\n"
+      "bra.uni WAIT;\n"
+      "DONE: }" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
 }  // namespace w8a8::ptx

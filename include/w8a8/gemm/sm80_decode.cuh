@@ -1,0 +1,314 @@
+// Decode: few tokens, any architecture from sm_80 on. The weight is read once, so the kernel is a weight stream with a little
+// arithmetic at its end.
+//
+// A CTA owns a stripe of output channels and all of K; the grid is as many stripes as fill the device. Each warp streams its own
+// chunks of 128 bytes of K (warp w the chunks w, w + Warps, ...) of all of the stripe's rows through a private ring in shared
+// memory: cp.async, so no thread waits for a load and no warp waits for another. The weights are mma.sync's 16-row operand, the
+// tokens its 8 columns: one token costs an eighth of nothing. The warps' int32 partial sums meet once, at the end.
+//
+//     K ->   warp 0  warp 1  warp 2  warp 3  warp 0  warp 1 ...
+//   row 0    [128 B] [128 B] [128 B] [128 B] [128 B] [128 B]      a 128-byte line is fetched by eight lanes, 16 bytes each;
+//   row 1    [128 B] [128 B] [128 B] [128 B] [128 B] [128 B]      all warps together read each row contiguously
+//   ...
+//
+// Bytes past K are zero-filled, so neither row padding nor the next row is ever read or counted.
+//
+// Programmatic dependent launch (GemmOptions::dependent_launch): the weights that fit the ring are requested before
+// griddepcontrol.wait; tokens, scales and everything else only after it. launch_dependents comes after the wait, never before:
+// once the next kernel runs, everything older than this one has finished, so the only grid that may still be in flight beside it
+// is this one, and this one writes no weights. A kernel that triggered before it waited would break that for its successor.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "w8a8/epilogue/concept.hpp"
+#include "w8a8/gemm/config_list.hpp"
+#include "w8a8/gemm/launch.cuh"
+#include "w8a8/gemm/problem.hpp"
+#include "w8a8/gemm/tuning/sm80_decode.hpp"
+#include "w8a8/layout/mma_fragment.hpp"
+#include "w8a8/layout/swizzle.hpp"
+#include "w8a8/ptx/address.cuh"
+#include "w8a8/ptx/cache_policy.cuh"
+#include "w8a8/ptx/cp_async.cuh"
+#include "w8a8/ptx/dependent_launch.cuh"
+#include "w8a8/ptx/matrix.cuh"
+#include "w8a8/ptx/mma.cuh"
+#include "w8a8/support/arch.hpp"
+#include "w8a8/support/config.hpp"
+#include "w8a8/support/device.hpp"
+#include "w8a8/support/error.hpp"
+#include "w8a8/support/integer_math.hpp"
+
+namespace w8a8 {
+
+/// Tokens (8, 16, 32) and Rows (output channels, a multiple of 16) of a CTA's tile; Warps that split K; Stages of 128 bytes of K
+/// in each warp's ring.
+template <int Tokens, int Rows, int Warps, int Stages>
+struct Sm80DecodeConfig {
+  static_assert(Tokens % 8 == 0 && Rows % 16 == 0 && Stages >= 2, "Sm80DecodeConfig: tiles of 8 tokens and 16 rows, two stages");
+  static constexpr int tokens = Tokens, rows = Rows, warps = Warps, stages = Stages, threads = 32 * Warps;
+  static constexpr int chunk = 128;  ///< bytes of K a stage
+
+  static std::string name() { return text("sm80_decode/", Tokens, "x", Rows, "_w", Warps, "_s", Stages); }
+};
+
+/// The shipped configurations; tuning/sm80_decode.hpp chooses among them.
+using Sm80DecodeConfigs = ConfigList<Sm80DecodeConfig<8, 64, 4, 4>,    // 0
+                                     Sm80DecodeConfig<8, 32, 8, 4>,    // 1
+                                     Sm80DecodeConfig<8, 112, 4, 2>,   // 2
+                                     Sm80DecodeConfig<16, 64, 4, 4>,   // 3
+                                     Sm80DecodeConfig<16, 32, 8, 4>,   // 4
+                                     Sm80DecodeConfig<32, 64, 4, 4>,   // 5
+                                     Sm80DecodeConfig<32, 32, 8, 3>,   // 6
+                                     Sm80DecodeConfig<32, 48, 4, 2>>;  // 7
+
+namespace detail {
+
+template <class Config>
+struct Sm80DecodeStage {
+  std::int8_t weights[Config::rows][Config::chunk];   // swizzled: see layout::swizzled_offset<128>
+  std::int8_t tokens[Config::tokens][Config::chunk];  // likewise
+};
+
+// A warp's partial sums take the place of its ring, which by then is its own and drained. The pitch spreads the four tokens a
+// warp writes at once over different banks.
+template <class Config>
+union Sm80DecodeWarpStorage {
+  Sm80DecodeStage<Config> ring[Config::stages];
+  std::int32_t partial[Config::tokens][Config::rows + 4];
+};
+
+template <class Config, class Epilogue>
+struct Sm80DecodeStorage {
+  Sm80DecodeWarpStorage<Config> warps[Config::warps];
+  typename Epilogue::ColumnState columns[Config::rows];
+  typename Epilogue::RowState row_states[Config::tokens];
+};
+
+// One warp's share of the tile: its stream of chunks and its accumulators.
+template <class Config>
+class Sm80DecodeWarp {
+  static constexpr int weight_tiles = Config::rows / 16, token_tiles = Config::tokens / 8;
+  static constexpr int stage_bytes = sizeof(Sm80DecodeStage<Config>), weight_bytes = Config::rows * Config::chunk;
+
+ public:
+  // x: the tile's first token, w: its first channel; `tokens` and `rows` of them exist.
+  W8A8_DEVICE Sm80DecodeWarp(Sm80DecodeWarpStorage<Config>& storage, int warp, int lane, const std::int8_t* x, std::int64_t ldx,
+                             int tokens, const std::int8_t* w, std::int64_t ldw, int rows, int k)
+      : storage_(storage), ring_(ptx::shared_address(&storage)), lane_(lane), tokens_(tokens), rows_(rows), ldx_(ldx), ldw_(ldw) {
+    const int first = warp * Config::chunk + lane % 8 * 16;  // this lane's 16 bytes of the warp's first chunk
+    x_ = x + lane / 8 * ldx + first;
+    w_ = w + lane / 8 * ldw + first;
+    k_left_ = k - first;
+    chunks_ = (ceil_div(k, Config::chunk) - warp + Config::warps - 1) / Config::warps;
+    policy_ = ptx::createpolicy_evict_first();
+  }
+
+  W8A8_DEVICE int chunks() const { return chunks_; }
+
+  W8A8_DEVICE void fetch_weights(int slot, int chunk) {
+    fetch<Config::rows>(ring_ + slot * stage_bytes, w_, ldw_, rows_, chunk,
+                        [&](std::uint32_t to, const std::int8_t* from, int valid) {
+                          if (valid > 0) ptx::cp_async_16(to, from, valid, policy_);  // stale bytes past K meet the tokens' zeros
+                        });
+  }
+
+  W8A8_DEVICE void fetch_tokens(int slot, int chunk) {
+    fetch<Config::tokens>(ring_ + slot * stage_bytes + weight_bytes, x_, ldx_, tokens_, chunk,
+                          [&](std::uint32_t to, const std::int8_t* from, int valid) { ptx::cp_async<16>(to, from, valid); });
+  }
+
+  W8A8_DEVICE void multiply(int slot) {
+    const std::uint32_t weights = ring_ + slot * stage_bytes, tokens = weights + weight_bytes;
+    const layout::Coordinate a = layout::ldmatrix_16x32(lane_), b = layout::ldmatrix_8x64(lane_);
+    W8A8_UNROLL
+    for (int half_chunk = 0; half_chunk < 2; ++half_chunk) {  // 64 bytes of K: two k32 steps
+      std::uint32_t y[token_tiles][4];
+      W8A8_UNROLL
+      for (int t = 0; t < token_tiles; ++t) {
+        ptx::ldmatrix_x4(y[t], tokens + layout::swizzled_offset<128>(8 * t + b.row, 4 * half_chunk + b.column));
+      }
+      W8A8_UNROLL
+      for (int r = 0; r < weight_tiles; ++r) {
+        W8A8_UNROLL
+        for (int step = 0; step < 2; ++step) {
+          std::uint32_t u[4];
+          ptx::ldmatrix_x4(u, weights + layout::swizzled_offset<128>(16 * r + a.row, 4 * half_chunk + 2 * step + a.column));
+          W8A8_UNROLL
+          for (int t = 0; t < token_tiles; ++t) ptx::mma_m16n8k32(accumulator_[r][t], u, y[t][2 * step], y[t][2 * step + 1]);
+        }
+      }
+    }
+  }
+
+  W8A8_DEVICE void write_partial_sums() {
+    W8A8_UNROLL
+    for (int r = 0; r < weight_tiles; ++r) {
+      W8A8_UNROLL
+      for (int t = 0; t < token_tiles; ++t) {
+        W8A8_UNROLL
+        for (int v = 0; v < 4; ++v) {
+          const layout::Coordinate c = layout::mma_c(lane_, v);
+          storage_.partial[8 * t + c.column][16 * r + c.row] = accumulator_[r][t][v];
+        }
+      }
+    }
+  }
+
+ private:
+  // Four rows of 128 bytes an instruction. `left` is what a lane's piece has before the end of K: 16 or more, or the tail.
+  template <int Rows, class Copy>
+  W8A8_DEVICE void fetch(std::uint32_t to, const std::int8_t* from, std::int64_t stride, int rows, int chunk, Copy copy) {
+    if (chunk >= chunks_) return;
+    const int offset = chunk * (Config::warps * Config::chunk), valid = min_of(max_of(k_left_ - offset, 0), 16);
+    from += valid > 0 ? offset : 0;
+    const int row = lane_ / 8, piece = lane_ % 8;
+    W8A8_UNROLL
+    for (int j = 0; j < Rows / 4; ++j) {
+      if (4 * j + row < rows) copy(to + layout::swizzled_offset<128>(4 * j + row, piece), from, valid);
+      from += 4 * stride;
+    }
+  }
+
+  Sm80DecodeWarpStorage<Config>& storage_;
+  std::uint32_t ring_;
+  int lane_, tokens_, rows_, k_left_, chunks_;
+  std::int64_t ldx_, ldw_;
+  const std::int8_t *x_, *w_;
+  std::uint64_t policy_;
+  std::int32_t accumulator_[weight_tiles][token_tiles][4] = {};
+};
+
+// Four neighbouring outputs: one store where the address allows it and all four exist.
+template <class Out>
+W8A8_DEVICE void store_four(Out* to, const Out (&values)[4], int existing) {
+  struct alignas(4 * sizeof(Out)) Four {
+    Out value[4];
+  };
+  if (existing >= 4 && reinterpret_cast<std::uintptr_t>(to) % sizeof(Four) == 0) {
+    *reinterpret_cast<Four*>(to) = Four{{values[0], values[1], values[2], values[3]}};
+  } else {
+    W8A8_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (j < existing) to[j] = values[j];
+    }
+  }
+}
+
+// The sum over the warps, the epilogue and the store: four channels of a token at a time.
+template <class Config, class Out, class Epilogue>
+W8A8_DEVICE void write_sm80_decode_tile(const Sm80DecodeStorage<Config, Epilogue>& storage, const GemmProblem<Out>& problem,
+                                        const Epilogue& epilogue, int m0, int tokens, int n0, int rows) {
+  constexpr int quads = Config::rows / 4;
+  for (int i = threadIdx.x; i < tokens * quads; i += Config::threads) {
+    const int m = i / quads, n = i % quads * 4;
+    if (n >= rows) continue;
+    std::int32_t sum[4] = {};
+    W8A8_UNROLL
+    for (int w = 0; w < Config::warps; ++w) {
+      const int4 part = *reinterpret_cast<const int4*>(&storage.warps[w].partial[m][n]);
+      sum[0] += part.x, sum[1] += part.y, sum[2] += part.z, sum[3] += part.w;
+    }
+    Out values[4];
+    W8A8_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const int column = min_of(n + j, rows - 1);
+      values[j] = store_value<Out>(epilogue.apply(sum[j], storage.row_states[m], storage.columns[column], m0 + m, n0 + column));
+    }
+    store_four(problem.out + (m0 + m) * problem.ldo + n0 + n, values, rows - n);
+  }
+}
+
+template <class Config, class Out, class Epilogue>
+__global__ void __launch_bounds__(Config::threads)
+    sm80_decode_kernel(const __grid_constant__ GemmProblem<Out> problem, const __grid_constant__ Epilogue epilogue,
+                       int rows_per_cta, int token_tiles, bool dependent_launch) {
+  if constexpr (arch::has_int8_mma_sync) {
+    using Storage = Sm80DecodeStorage<Config, Epilogue>;
+    extern __shared__ __align__(1024) std::uint8_t shared_bytes[];
+    Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
+    const int stripe = token_tiles == 1 ? blockIdx.x : blockIdx.x / token_tiles;
+    const int m0 = (blockIdx.x - stripe * token_tiles) * Config::tokens, tokens = min_of(problem.m - m0, Config::tokens);
+    const int n0 = stripe * rows_per_cta, rows = min_of(problem.n - n0, rows_per_cta);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    Sm80DecodeWarp<Config> stream(storage.warps[warp], warp, lane, problem.x + m0 * problem.ldx, problem.ldx, tokens,
+                                  problem.w + n0 * problem.ldw, problem.ldw, rows, problem.k);
+
+    if (dependent_launch) {
+      W8A8_UNROLL
+      for (int s = 0; s < Config::stages; ++s) stream.fetch_weights(s, s);
+      ptx::griddepcontrol_wait();
+    }
+    W8A8_UNROLL
+    for (int s = 0; s < Config::stages; ++s) {
+      stream.fetch_tokens(s, s);
+      if (!dependent_launch) stream.fetch_weights(s, s);
+      ptx::cp_async_commit_group();
+    }
+    for (int i = threadIdx.x; i < rows; i += Config::threads) storage.columns[i] = epilogue.column(n0 + i);
+    for (int i = threadIdx.x; i < tokens; i += Config::threads) storage.row_states[i] = epilogue.row(m0 + i);
+
+    for (int i = 0, slot = 0; i < stream.chunks(); ++i) {
+      ptx::cp_async_wait_group<Config::stages - 1>();
+      __syncwarp();  // every lane's copies of this chunk have landed
+      stream.multiply(slot);
+      __syncwarp();  // every lane has read the slot
+      stream.fetch_tokens(slot, i + Config::stages);
+      stream.fetch_weights(slot, i + Config::stages);
+      ptx::cp_async_commit_group();
+      if (++slot == Config::stages) slot = 0;
+    }
+    if (dependent_launch) ptx::griddepcontrol_launch_dependents();
+
+    ptx::cp_async_wait_group<0>();
+    __syncwarp();
+    stream.write_partial_sums();
+    __syncthreads();
+    write_sm80_decode_tile<Config>(storage, problem, epilogue, m0, tokens, n0, rows);
+  }
+}
+
+}  // namespace detail
+
+/// Why sm80_decode cannot run the problem on the device; "" where it can.
+template <class Out>
+std::string sm80_decode_refusal(const GemmProblem<Out>& problem, const DeviceProperties& device) {
+  if (device.compute_capability < 80) return "a device of compute capability 8.0 or newer";
+  if (!is_aligned(problem.x, 16) || !is_aligned(problem.w, 16)) return "x and w aligned to 16 bytes";
+  if ((problem.m > 1 && problem.ldx % 16 != 0) || (problem.n > 1 && problem.ldw % 16 != 0)) {
+    return "row strides of x and w that are multiples of 16";
+  }
+  return "";
+}
+
+/// Enqueues the problem with configuration `config_index` of Sm80DecodeConfigs. m, n >= 1. Throws Error where the device's shared
+/// memory is too small for the configuration, CudaError where the launch is refused.
+template <class Configs = Sm80DecodeConfigs, class Out, class Epilogue>
+void launch_sm80_decode(const GemmProblem<Out>& problem, const Epilogue& epilogue, int config_index, const GemmOptions& options,
+                        const DeviceProperties& device, cudaStream_t stream) {
+  Configs::visit(config_index, [&](auto config) {
+    using Config = decltype(config);
+    constexpr std::size_t shared_bytes = sizeof(detail::Sm80DecodeStorage<Config, Epilogue>);
+    if (shared_bytes > static_cast<std::size_t>(device.shared_memory_per_block)) {
+      throw Error("gemm", "options.configuration", text("at most ", device.shared_memory_per_block, " bytes of shared memory"),
+                  text(Config::name(), " with ", shared_bytes));
+    }
+    const auto kernel = detail::sm80_decode_kernel<Config, Out, Epilogue>;
+    const int token_tiles = ceil_div(problem.m, Config::tokens);
+    const int rows = sm80_decode_rows_per_cta(problem.n, Config::rows, static_cast<int>(shared_bytes), token_tiles, device);
+    LaunchConfig launch_config;
+    launch_config.grid = static_cast<unsigned>(ceil_div(problem.n, rows)) * static_cast<unsigned>(token_tiles);
+    launch_config.block = Config::threads;
+    launch_config.shared_bytes = shared_bytes;
+    launch_config.dependent_launch = options.dependent_launch && waits_for_dependencies(kernel);
+    launch_config.stream = stream;
+    launch("sm80_decode", kernel, launch_config, problem, epilogue, rows, token_tiles, launch_config.dependent_launch);
+  });
+}
+
+}  // namespace w8a8

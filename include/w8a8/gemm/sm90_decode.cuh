@@ -1,0 +1,367 @@
+// Decode on Hopper, for the batches that are too large for sm80_decode and too small to hide the weight stream behind arithmetic.
+//
+// A CTA owns a tile of tokens x output channels and, in a cluster that splits K, one range of K. One producer thread keeps a deep
+// ring of TMA loads in flight; each consumer warpgroup multiplies 64 tokens (wgmma's M) with the tile's channels (its N). Tokens
+// as wgmma's M, although the weights are the larger operand: the channels a CTA takes are then free in steps of 16, which is what
+// fills a device of 132 SMs, nothing is multiplied in vain at M = 64 and 128, and accumulators are row-major as the output is.
+//
+//          K ->   rank 0      rank 1                      Splitting K makes a CTA's tile wide, so that fewer bytes of tokens
+//   tokens    [ 64 x K/2 ] [ 64 x K/2 ]                   pass from L2 for every byte of weights. Each rank finally owns the
+//   channels  [ R  x K/2 ] [ R  x K/2 ]  -> 64 x R        outputs of R / splits of the channels: the others push their int32
+//                                                         partial sums into its shared memory (st.async), and it adds them.
+//
+// TMA zero-fills what lies outside the matrices, so K needs no padding and nothing past a row's end is read or counted.
+//
+// Programmatic dependent launch (GemmOptions::dependent_launch): the weights that fit the ring are requested before
+// griddepcontrol.wait; tokens, scales and everything else only after it. launch_dependents comes after the wait, never before:
+// once the next kernel runs, everything older than this one has finished, so the only grid that may still be in flight beside it
+// is this one, and this one writes no weights. A kernel that triggered before it waited would break that for its successor.
+#pragma once
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "w8a8/epilogue/concept.hpp"
+#include "w8a8/gemm/config_list.hpp"
+#include "w8a8/gemm/launch.cuh"
+#include "w8a8/gemm/problem.hpp"
+#include "w8a8/gemm/tuning/sm90_decode.hpp"
+#include "w8a8/layout/mma_fragment.hpp"
+#include "w8a8/ptx/address.cuh"
+#include "w8a8/ptx/barrier.cuh"
+#include "w8a8/ptx/cache_policy.cuh"
+#include "w8a8/ptx/cluster_memory.cuh"
+#include "w8a8/ptx/dependent_launch.cuh"
+#include "w8a8/ptx/mbarrier.cuh"
+#include "w8a8/ptx/tma.cuh"
+#include "w8a8/ptx/wgmma.cuh"
+#include "w8a8/support/arch.hpp"
+#include "w8a8/support/config.hpp"
+#include "w8a8/support/device.hpp"
+#include "w8a8/support/integer_math.hpp"
+#include "w8a8/tensor/tensor_map.hpp"
+
+namespace w8a8 {
+
+/// Tokens (64 or 128) and Channels of a CTA's tile; Splits CTAs, a cluster, share K; ChannelGroups consumer warpgroups share the
+/// channels of each 64 tokens; CtasPerSm CTAs share an SM's memory, of which the ring takes what is left.
+template <int Tokens, int Channels, int Splits, int ChannelGroups = 1, int CtasPerSm = 1>
+struct Sm90DecodeConfig {
+  static constexpr int tokens = Tokens, channels = Channels, splits = Splits, ctas_per_sm = CtasPerSm;
+  static constexpr int token_groups = Tokens / 64, channel_groups = ChannelGroups;
+  static constexpr int consumers = 128 * token_groups * channel_groups;  ///< threads
+  static constexpr int threads = consumers + 32;                         ///< and the producer's warp
+  static constexpr int k_block = 128;                                    ///< bytes of K a stage: one 128-byte swizzle row
+  static constexpr int wgmma_n = Channels / ChannelGroups;
+  static constexpr int groups = wgmma_n / 8;            ///< of eight channels, in a warpgroup's accumulators
+  static constexpr int owned_groups = groups / Splits;  ///< of them, those whose sums this CTA stores
+
+  static constexpr int exchange_bytes = (Splits - 1) * owned_groups * consumers * 16;
+  static constexpr int stage_bytes = (Tokens + Channels) * k_block;
+  static constexpr int stages = min_of(16, (227 * 1024 / CtasPerSm - 5 * 1024 - exchange_bytes) / stage_bytes);
+
+  static_assert(Tokens % 64 == 0 && Channels % (8 * ChannelGroups * Splits) == 0 && stages >= 3,
+                "Sm90DecodeConfig: tiles of 64 tokens, channels that the splits share in eights, three stages of shared memory");
+
+  static std::string name() {
+    return text("sm90_decode/", Tokens, "x", Channels, "_split", Splits, ChannelGroups > 1 ? text("_g", ChannelGroups) : "",
+                CtasPerSm > 1 ? text("_o", CtasPerSm) : "");
+  }
+};
+
+/// The shipped configurations; tuning/sm90_decode.hpp chooses among them.
+using Sm90DecodeConfigs = ConfigList<Sm90DecodeConfig<64, 48, 1>,     // 0
+                                     Sm90DecodeConfig<64, 96, 2>,     // 1
+                                     Sm90DecodeConfig<64, 224, 1>,    // 2
+                                     Sm90DecodeConfig<128, 96, 2>,    // 3
+                                     Sm90DecodeConfig<128, 192, 4>,   // 4
+                                     Sm90DecodeConfig<128, 224, 1>>;  // 5
+
+namespace detail {
+
+template <class Config>
+struct alignas(1024) Sm90DecodeStage {
+  std::int8_t weights[Config::channels][Config::k_block];  // 128-byte swizzle, as TMA writes it
+  std::int8_t tokens[Config::tokens][Config::k_block];     // likewise
+};
+
+// A warp's finished outputs on their way from accumulator order to rows. The pitch is an odd multiple of 16 bytes, which spreads
+// eight rows over all banks.
+template <class Config, class Out>
+struct Sm90DecodeStaging {
+  static constexpr int columns = 8 * Config::owned_groups, piece = 16 / sizeof(Out);
+  alignas(16) Out values[16][columns + (columns / piece % 2 == 0 ? piece : 0)];
+};
+
+template <class Config, class Out, class Epilogue>
+struct Sm90DecodeStorage {
+  union {
+    Sm90DecodeStage<Config> ring[Config::stages];
+    Sm90DecodeStaging<Config, Out> staging[Config::consumers / 32];  // once the ring is drained
+  };
+  // [sender][group][thread]: partial sums of the channels that this CTA owns, from the other ranks of the cluster.
+  alignas(16) std::int32_t exchange[max_of(Config::splits - 1, 1)][Config::splits > 1 ? Config::owned_groups : 1]
+                                   [Config::splits > 1 ? Config::consumers : 1][4];
+  std::uint64_t full[Config::stages], empty[Config::stages], exchanged;
+  typename Epilogue::ColumnState columns[Config::channels];
+  typename Epilogue::RowState rows[Config::tokens];
+};
+
+// Where a CTA's tile lies.
+struct Sm90DecodeTile {
+  int m0, n0;               // first token and channel
+  int rows, columns;        // tokens and channels that exist and are this tile's
+  int first_block, blocks;  // this rank's range of K, in blocks of 128
+};
+
+template <class Config>
+W8A8_DEVICE Sm90DecodeTile sm90_decode_tile(int m, int n, int k, int channels_per_cta, int token_tiles) {
+  const int cluster = blockIdx.x / Config::splits, rank = blockIdx.x % Config::splits;
+  const int stripe = token_tiles == 1 ? cluster : cluster / token_tiles;
+  Sm90DecodeTile tile;
+  tile.m0 = (cluster - stripe * token_tiles) * Config::tokens;
+  tile.n0 = stripe * channels_per_cta;
+  tile.rows = min_of(m - tile.m0, Config::tokens);
+  tile.columns = min_of(n - tile.n0, channels_per_cta);
+  const int blocks = ceil_div(k, Config::k_block), each = ceil_div(blocks, Config::splits);
+  tile.first_block = min_of(rank * each, blocks);
+  tile.blocks = min_of(blocks - tile.first_block, each);
+  return tile;
+}
+
+// One thread: all loads. Tokens go first in a stage, because TMA works in order and weights come from further away.
+template <class Config, class Storage>
+W8A8_DEVICE void produce_sm90_decode(Storage& storage, const CUtensorMap* x_map, const CUtensorMap* w_map,
+                                     const Sm90DecodeTile& tile, int channels_per_cta, bool dependent_launch) {
+  const std::uint32_t bytes = (Config::tokens + channels_per_cta) * Config::k_block;
+  const auto load_tokens = [&](int slot, int block) {
+    ptx::tma_load_2d(ptx::shared_address(storage.ring[slot].tokens), x_map, ptx::shared_address(&storage.full[slot]),
+                     (tile.first_block + block) * Config::k_block, tile.m0, ptx::evict_last);
+  };
+  const auto load_weights = [&](int slot, int block) {
+    ptx::tma_load_2d(ptx::shared_address(storage.ring[slot].weights), w_map, ptx::shared_address(&storage.full[slot]),
+                     (tile.first_block + block) * Config::k_block, tile.n0, ptx::evict_first);
+  };
+  const int prefill = min_of(tile.blocks, Config::stages);
+  for (int s = 0; s < prefill; ++s) {
+    ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&storage.full[s]), bytes);
+    if (!dependent_launch) load_tokens(s, s);
+    load_weights(s, s);
+  }
+  if (dependent_launch) {
+    ptx::griddepcontrol_wait();
+    for (int s = 0; s < prefill; ++s) load_tokens(s, s);
+  }
+  for (int i = Config::stages, slot = 0, parity = 0; i < tile.blocks; ++i) {
+    ptx::mbarrier_wait_parity(ptx::shared_address(&storage.empty[slot]), parity);
+    ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&storage.full[slot]), bytes);
+    load_tokens(slot, i);
+    load_weights(slot, i);
+    if (++slot == Config::stages) slot = 0, parity ^= 1;
+  }
+  if (dependent_launch) ptx::griddepcontrol_launch_dependents();
+}
+
+// A consumer warpgroup's sums over this rank's range of K: 64 tokens x wgmma_n channels.
+template <class Config, class Storage>
+W8A8_DEVICE void multiply_sm90_decode(Storage& storage, int blocks, int token_group, int channel_group,
+                                      std::int32_t (&accumulator)[Config::wgmma_n / 2]) {
+  for (int i = 0, slot = 0, parity = 0; i < blocks; ++i) {
+    ptx::mbarrier_wait_parity(ptx::shared_address(&storage.full[slot]), parity);
+    const auto& stage = storage.ring[slot];
+    const std::uint64_t a = ptx::wgmma_descriptor(ptx::shared_address(stage.tokens[64 * token_group]));
+    const std::uint64_t b = ptx::wgmma_descriptor(ptx::shared_address(stage.weights[Config::wgmma_n * channel_group]));
+    ptx::wgmma_fence();
+    W8A8_UNROLL
+    for (int k = 0; k < Config::k_block / 32; ++k) ptx::Wgmma<Config::wgmma_n>::mma(accumulator, a + 2 * k, b + 2 * k, 1);
+    ptx::wgmma_commit_group();
+    ptx::wgmma_wait_group<0>();  // not one behind: a slot freed a block later costs more than the tensor cores' short wait
+    if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(ptx::shared_address(&storage.empty[slot]));
+    if (++slot == Config::stages) slot = 0, parity ^= 1;
+  }
+  W8A8_UNROLL
+  for (int v = 0; v < Config::wgmma_n / 2; ++v) ptx::wgmma_touch(accumulator[v]);
+}
+
+// Sends the partial sums of the channels that other ranks own, and adds what they send to `sum`, this rank's own ones.
+template <class Config, class Storage>
+W8A8_DEVICE void exchange_sm90_decode(Storage& storage, int rank, const std::int32_t (&accumulator)[Config::wgmma_n / 2],
+                                      std::int32_t (&sum)[4 * Config::owned_groups]) {
+  W8A8_UNROLL
+  for (int g = 0; g < Config::groups; ++g) {
+    const int owner = g / Config::owned_groups;
+    if (owner == rank) {
+      W8A8_UNROLL
+      for (int v = 0; v < 4; ++v) sum[g % Config::owned_groups * 4 + v] = accumulator[4 * g + v];
+    } else {
+      const int sender = rank > owner ? rank - 1 : rank;
+      const std::uint32_t to = ptx::shared_address(storage.exchange[sender][g % Config::owned_groups][threadIdx.x]);
+      ptx::st_async(ptx::mapa(to, owner), ptx::mapa(ptx::shared_address(&storage.exchanged), owner), accumulator[4 * g],
+                    accumulator[4 * g + 1], accumulator[4 * g + 2], accumulator[4 * g + 3]);
+    }
+  }
+  ptx::mbarrier_wait_parity_cluster(ptx::shared_address(&storage.exchanged), 0);
+  W8A8_UNROLL
+  for (int s = 0; s < Config::splits - 1; ++s) {
+    W8A8_UNROLL
+    for (int g = 0; g < Config::owned_groups; ++g) {
+      const int4 part = *reinterpret_cast<const int4*>(storage.exchange[s][g][threadIdx.x]);
+      sum[4 * g] += part.x, sum[4 * g + 1] += part.y, sum[4 * g + 2] += part.z, sum[4 * g + 3] += part.w;
+    }
+  }
+}
+
+// Epilogue and store of one warp's 16 tokens x owned channels, which start at `column` of the tile.
+template <class Config, class Out, class Epilogue>
+W8A8_DEVICE void store_sm90_decode(Sm90DecodeStorage<Config, Out, Epilogue>& storage, const GemmProblem<Out>& problem,
+                                   const Epilogue& epilogue, const Sm90DecodeTile& tile, int row, int column,
+                                   const std::int32_t (&sum)[4 * Config::owned_groups]) {
+  using Staging = Sm90DecodeStaging<Config, Out>;
+  const int lane = threadIdx.x % 32;
+  Staging& staging = storage.staging[threadIdx.x / 32];
+  W8A8_UNROLL
+  for (int v = 0; v < 4 * Config::owned_groups; v += 2) {
+    const layout::Coordinate c = layout::wgmma_c(0, lane, v);
+    const int m = min_of(row + c.row, tile.rows - 1);
+    struct alignas(2 * sizeof(Out)) Pair {
+      Out value[2];
+    } pair;
+    W8A8_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      const int n = min_of(column + c.column + j, tile.columns - 1);
+      pair.value[j] = store_value<Out>(epilogue.apply(sum[v + j], storage.rows[m], storage.columns[n], tile.m0 + m, tile.n0 + n));
+    }
+    *reinterpret_cast<Pair*>(&staging.values[c.row][c.column]) = pair;
+  }
+  __syncwarp();
+  constexpr int piece = Staging::piece, pieces = Staging::columns / piece;
+  const int columns = min_of(tile.columns - column, Staging::columns);
+  for (int i = lane; i < 16 * pieces; i += 32) {
+    const int m = i / pieces, n = i % pieces * piece;
+    if (row + m >= tile.rows || n >= columns) continue;
+    Out* const to = problem.out + (tile.m0 + row + m) * problem.ldo + tile.n0 + column + n;
+    const Out* const from = &staging.values[m][n];
+    if (n + piece <= columns && reinterpret_cast<std::uintptr_t>(to) % 16 == 0) {
+      *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+    } else {
+      for (int j = 0; j < min_of(piece, columns - n); ++j) to[j] = from[j];
+    }
+  }
+}
+
+template <class Config, class Out, class Epilogue>
+__global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::threads), arch::has_wgmma ? Config::ctas_per_sm : 1)
+    sm90_decode_kernel(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map,
+                       const __grid_constant__ GemmProblem<Out> problem, const __grid_constant__ Epilogue epilogue,
+                       int channels_per_cta, int token_tiles, bool dependent_launch) {
+  if constexpr (arch::has_wgmma) {
+    using Storage = Sm90DecodeStorage<Config, Out, Epilogue>;
+    extern __shared__ __align__(1024) std::uint8_t shared_bytes[];
+    Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const Sm90DecodeTile tile = sm90_decode_tile<Config>(problem.m, problem.n, problem.k, channels_per_cta, token_tiles);
+
+    if (warp == Config::consumers / 32 && lane == 0) {
+      for (int s = 0; s < Config::stages; ++s) {
+        ptx::mbarrier_init(ptx::shared_address(&storage.full[s]), 1);
+        ptx::mbarrier_init(ptx::shared_address(&storage.empty[s]), Config::consumers / 32);
+      }
+      ptx::mbarrier_init(ptx::shared_address(&storage.exchanged), 1);
+      ptx::fence_mbarrier_init();
+      if (Config::splits > 1) {
+        ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&storage.exchanged), Config::exchange_bytes);
+      }
+    }
+    __syncthreads();
+    if (Config::splits > 1) ptx::cluster_arrive();  // the matching wait comes before the first st.async: every rank has started
+
+    if (warp == Config::consumers / 32) {
+      if (lane == 0) produce_sm90_decode<Config>(storage, &x_map, &w_map, tile, channels_per_cta, dependent_launch);
+      __syncwarp();
+      if (Config::splits > 1) ptx::cluster_wait();
+      return;
+    }
+
+    if (dependent_launch) ptx::griddepcontrol_wait();
+    for (int i = threadIdx.x; i < tile.columns; i += Config::consumers) storage.columns[i] = epilogue.column(tile.n0 + i);
+    for (int i = threadIdx.x; i < tile.rows; i += Config::consumers) storage.rows[i] = epilogue.row(tile.m0 + i);
+
+    const int group = warp / 4, token_group = group % Config::token_groups, channel_group = group / Config::token_groups;
+    std::int32_t accumulator[Config::wgmma_n / 2] = {};
+    multiply_sm90_decode<Config>(storage, tile.blocks, token_group, channel_group, accumulator);
+
+    std::int32_t sum[4 * Config::owned_groups];
+    const int rank = blockIdx.x % Config::splits;
+    if constexpr (Config::splits > 1) {
+      ptx::cluster_wait();
+      exchange_sm90_decode<Config>(storage, rank, accumulator, sum);
+    } else {
+      W8A8_UNROLL
+      for (int v = 0; v < Config::wgmma_n / 2; ++v) sum[v] = accumulator[v];
+    }
+    ptx::bar_sync(1, Config::consumers);  // states are written, and the ring is drained by all: the staging may take its place
+    const int row = 64 * token_group + 16 * (warp % 4);
+    const int column = Config::wgmma_n * channel_group + 8 * Config::owned_groups * rank;
+    if (row < tile.rows && column < tile.columns) store_sm90_decode<Config>(storage, problem, epilogue, tile, row, column, sum);
+  }
+}
+
+}  // namespace detail
+
+/// Why sm90_decode cannot run the problem on the device; "" where it can.
+template <class Out>
+std::string sm90_decode_refusal(const GemmProblem<Out>& problem, const DeviceProperties& device) {
+  if (device.compute_capability != 90) return "a device of compute capability 9.0";
+  if (!is_aligned(problem.x, 16) || !is_aligned(problem.w, 16)) return "x and w aligned to 16 bytes";
+  if (problem.ldx % 16 != 0 || problem.ldw % 16 != 0) return "row strides of x and w that are multiples of 16";
+  return "";
+}
+
+/// True where the program holds this kernel for the current device: it was compiled for sm_90a.
+template <class Config, class Out, class Epilogue>
+bool sm90_decode_is_compiled() {
+  return is_compiled_for_device(detail::sm90_decode_kernel<Config, Out, Epilogue>, Config::threads);
+}
+
+/// Enqueues the problem with configuration `config_index` of Sm90DecodeConfigs. m, n >= 1. Throws CudaError where the launch is
+/// refused.
+template <class Configs = Sm90DecodeConfigs, class Out, class Epilogue>
+void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogue, int config_index, const GemmOptions& options,
+                        const DeviceProperties& device, cudaStream_t stream) {
+  Configs::visit(config_index, [&](auto config) {
+    using Config = decltype(config);
+    using Storage = detail::Sm90DecodeStorage<Config, Out, Epilogue>;
+    static_assert(sizeof(Storage) * Config::ctas_per_sm <= 227 * 1024,
+                  "sm90_decode: the epilogue's states exceed the shared memory");
+    const int token_tiles = ceil_div(problem.m, Config::tokens);
+    const int channels =
+        sm90_decode_channels_per_cta(problem.n, Config::channels, Config::splits, Config::ctas_per_sm, token_tiles, device);
+    CUtensorMap x_map{}, w_map{};
+    if (problem.k > 0) {  // without it there is nothing to load, and perhaps no pointer
+      const auto map = [&](const std::int8_t* matrix, int rows, std::int64_t stride, int box_rows) {
+        return encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT8, matrix,
+                                    {static_cast<std::uint64_t>(problem.k), static_cast<std::uint64_t>(rows)},
+                                    {static_cast<std::uint64_t>(stride)}, {Config::k_block, static_cast<std::uint32_t>(box_rows)},
+                                    {CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B});
+      };
+      x_map = map(problem.x, problem.m, problem.ldx, Config::tokens);
+      w_map = map(problem.w, problem.n, problem.ldw, channels);
+    }
+    LaunchConfig launch_config;
+    launch_config.grid =
+        static_cast<unsigned>(ceil_div(problem.n, channels)) * static_cast<unsigned>(token_tiles * Config::splits);
+    launch_config.block = Config::threads;
+    launch_config.cluster = Config::splits;
+    launch_config.shared_bytes = sizeof(Storage);
+    launch_config.dependent_launch = options.dependent_launch;
+    launch_config.stream = stream;
+    launch("sm90_decode", detail::sm90_decode_kernel<Config, Out, Epilogue>, launch_config, x_map, w_map, problem, epilogue,
+           channels, token_tiles, options.dependent_launch);
+  });
+}
+
+}  // namespace w8a8
