@@ -46,7 +46,8 @@ class AtomicFile {
     const char* from = static_cast<const char*>(data);
     constexpr std::uint64_t piece = 1 << 30;  // Linux writes no more than 2^31 bytes at a call
     while (bytes > 0) {
-      const ::ssize_t written = ::pwrite(file_, from, static_cast<std::size_t>(bytes < piece ? bytes : piece), static_cast<::off_t>(offset));
+      const ::ssize_t written =
+          ::pwrite(file_, from, static_cast<std::size_t>(bytes < piece ? bytes : piece), static_cast<::off_t>(offset));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0) throw FileError(path_, text("cannot be written: ", std::strerror(written < 0 ? errno : ENOSPC)));
       from += written;
@@ -61,7 +62,8 @@ class AtomicFile {
     const int closed = ::close(file_);
     file_ = -1;
     if (closed != 0) throw FileError(path_, text("cannot be closed: ", std::strerror(errno)));
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) throw FileError(path_, text("cannot be replaced: ", std::strerror(errno)));
+    if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
+      throw FileError(path_, text("cannot be replaced: ", std::strerror(errno)));
     temporary_.clear();
     // The new name is durable once the directory is; file systems that cannot synchronise a directory need not stop us.
     const std::size_t slash = path_.rfind('/');

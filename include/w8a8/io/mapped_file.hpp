@@ -29,7 +29,7 @@ class MappedFile {
     // O_NONBLOCK: opening a named pipe must not wait for a writer; it has no effect on regular files.
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) throw FileError(path, text("cannot be opened: ", std::strerror(errno)));
-    struct stat status{};
+    struct stat status {};
     if (::fstat(file, &status) != 0) fail_and_close(file, path, "cannot be examined: ", errno);
     if (!S_ISREG(status.st_mode)) {
       ::close(file);

@@ -21,8 +21,8 @@
 
 namespace w8a8 {
 
-/// An open safetensors file. The constructor checks the whole header; after that the tensors of dtype F32, F16, BF16 and I8 can be
-/// read, those of any other dtype are listed. Views refer to the mapping and end with the object. Move-only; safe to read from
+/// An open safetensors file. The constructor checks the whole header; after that the tensors of dtype F32, F16, BF16 and I8 can
+/// be read, those of any other dtype are listed. Views refer to the mapping and end with the object. Move-only; safe to read from
 /// several threads.
 class SafetensorsFile {
  public:
@@ -32,14 +32,17 @@ class SafetensorsFile {
     std::uint64_t header_bytes = 0;
     for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | std::to_integer<std::uint64_t>(mapping_.data()[i]);
     if (header_bytes > maximum_safetensors_header) {
-      throw FileError(path, text("its header is said to be ", header_bytes, " bytes long, more than the limit of ", maximum_safetensors_header));
+      throw FileError(path, text("its header is said to be ", header_bytes, " bytes long, more than the limit of ",
+                                 maximum_safetensors_header));
     }
     if (header_bytes > mapping_.size() - 8) {
-      throw FileError(path, text("its header is said to be ", header_bytes, " bytes long, but the file ends after ", mapping_.size() - 8));
+      throw FileError(
+          path, text("its header is said to be ", header_bytes, " bytes long, but the file ends after ", mapping_.size() - 8));
     }
     data_ = mapping_.data() + 8 + header_bytes;
-    header_ = parse_safetensors_header({reinterpret_cast<const char*>(mapping_.data()) + 8, static_cast<std::size_t>(header_bytes)},
-                                       mapping_.size() - 8 - header_bytes, path);
+    header_ =
+        parse_safetensors_header({reinterpret_cast<const char*>(mapping_.data()) + 8, static_cast<std::size_t>(header_bytes)},
+                                 mapping_.size() - 8 - header_bytes, path);
     for (std::size_t i = 0; i < header_.tensors.size(); ++i) index_.emplace(header_.tensors[i].name, i);
   }
 
@@ -57,7 +60,8 @@ class SafetensorsFile {
     if (found != index_.end()) return header_.tensors[found->second];
     std::string known;
     constexpr std::size_t shown = 8;
-    for (std::size_t i = 0; i < header_.tensors.size() && i < shown; ++i) known += (i ? ", " : "") + detail::quote(header_.tensors[i].name);
+    for (std::size_t i = 0; i < header_.tensors.size() && i < shown; ++i)
+      known += (i ? ", " : "") + detail::quote(header_.tensors[i].name);
     if (header_.tensors.size() > shown) known += text(" and ", header_.tensors.size() - shown, " more");
     throw FileError(path_, name, "is not in the file, which holds " + (known.empty() ? std::string("no tensor") : known));
   }
@@ -68,14 +72,15 @@ class SafetensorsFile {
     return {entry.dtype, entry.shape, data_ + entry.begin, entry.end - entry.begin};
   }
 
-  /// The tensor's elements in place. Throws FileError where there is none of that name, dtype T and Rank, or where the file placed
-  /// its bytes at an address that T cannot be read from: load() copies such a tensor.
+  /// The tensor's elements in place. Throws FileError where there is none of that name, dtype T and Rank, or where the file
+  /// placed its bytes at an address that T cannot be read from: load() copies such a tensor.
   template <class T, int Rank>
   TensorView<const T, Rank, Host> view(const std::string& name) const {
     const SafetensorsEntry& entry = find_typed<T>(name);
     const auto shape = shape_of<Rank>(entry);
     if (!is_aligned(data_ + entry.begin, alignof(T))) {
-      throw FileError(path_, name, text("its data is not aligned to ", alignof(T), " bytes: it can be loaded, but not viewed in place"));
+      throw FileError(path_, name,
+                      text("its data is not aligned to ", alignof(T), " bytes: it can be loaded, but not viewed in place"));
     }
     return {reinterpret_cast<const T*>(data_ + entry.begin), shape};
   }
@@ -89,8 +94,8 @@ class SafetensorsFile {
     return out;
   }
 
-  /// A copy of a floating-point tensor (F32, F16 or BF16), each element rounded once to T. Throws FileError where there is none of
-  /// that name and Rank, or it is not floating-point.
+  /// A copy of a floating-point tensor (F32, F16 or BF16), each element rounded once to T. Throws FileError where there is none
+  /// of that name and Rank, or it is not floating-point.
   template <class T, int Rank>
   Tensor<T, Rank, Host> load_as(const std::string& name) const {
     static_assert(is_floating_v<T>, "load_as: float, half or bfloat16");
@@ -109,14 +114,16 @@ class SafetensorsFile {
     const SafetensorsEntry& entry = find(name);
     if (entry.dtype == dtype_name<T>()) return entry;
     const bool readable = entry.dtype == "F32" || entry.dtype == "F16" || entry.dtype == "BF16" || entry.dtype == "I8";
-    throw FileError(path_, name, "its dtype is " + detail::quote(entry.dtype) + ", expected " + dtype_name<T>() +
-                                     (readable ? "" : " (F32, F16, BF16 and I8 can be read)"));
+    throw FileError(path_, name,
+                    "its dtype is " + detail::quote(entry.dtype) + ", expected " + dtype_name<T>() +
+                        (readable ? "" : " (F32, F16, BF16 and I8 can be read)"));
   }
 
   template <int Rank>
   typename TensorView<float, Rank, Host>::shape_type shape_of(const SafetensorsEntry& entry) const {
     if (entry.shape.size() != static_cast<std::size_t>(Rank)) {
-      throw FileError(path_, entry.name, text("its shape is ", shape_text(entry.shape), ", expected ", Rank, " dimension", Rank == 1 ? "" : "s"));
+      throw FileError(path_, entry.name,
+                      text("its shape is ", shape_text(entry.shape), ", expected ", Rank, " dimension", Rank == 1 ? "" : "s"));
     }
     typename TensorView<float, Rank, Host>::shape_type shape{};
     for (std::size_t d = 0; d < shape.size(); ++d) shape[d] = entry.shape[d];

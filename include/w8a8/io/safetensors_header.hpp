@@ -1,8 +1,8 @@
 // The header of a safetensors file (https://huggingface.co/docs/safetensors, "Format"), parsed as hostile input.
 //
 // A file is 8 bytes (the header's length, little-endian), the header (a JSON object), then the tensors' bytes. The header maps
-// each tensor's name to {"dtype": "F16", "shape": [N, K], "data_offsets": [begin, end]}, offsets counted from the first byte after
-// the header; "__metadata__", where present, maps strings to strings. The tensors cover their bytes without gap or overlap.
+// each tensor's name to {"dtype": "F16", "shape": [N, K], "data_offsets": [begin, end]}, offsets counted from the first byte
+// after the header; "__metadata__", where present, maps strings to strings. The tensors cover their bytes without gap or overlap.
 #pragma once
 
 #include <algorithm>
@@ -45,9 +45,9 @@ namespace detail {
 /// Bits of an element, or 0 for a name that the format did not have when this was written.
 inline int safetensors_dtype_bits(std::string_view dtype) {
   constexpr std::pair<std::string_view, int> known[] = {
-      {"BOOL", 8},    {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6},
-      {"F4", 4},      {"I16", 16}, {"U16", 16}, {"F16", 16},    {"BF16", 16},   {"I32", 32},    {"U32", 32},    {"F32", 32},
-      {"F64", 64},    {"I64", 64}, {"U64", 64}, {"C64", 64}};
+      {"BOOL", 8},    {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6},
+      {"F6_E3M2", 6}, {"F4", 4},   {"I16", 16}, {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},
+      {"U32", 32},    {"F32", 32}, {"F64", 64}, {"I64", 64},    {"U64", 64},    {"C64", 64}};
   for (const auto& [name, bits] : known) {
     if (name == dtype) return bits;
   }
@@ -87,7 +87,10 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
       if (!header_.metadata.emplace(field_, std::string()).second) fail("has two entries " + quote(field_));
     } else {
       field_ = key;
-      bool* seen = field_ == "dtype" ? &has_dtype_ : field_ == "shape" ? &has_shape_ : field_ == "data_offsets" ? &has_offsets_ : nullptr;
+      bool* seen = field_ == "dtype"          ? &has_dtype_
+                   : field_ == "shape"        ? &has_shape_
+                   : field_ == "data_offsets" ? &has_offsets_
+                                              : nullptr;
       if (seen == nullptr) fail("has an entry " + quote(field_) + "; only dtype, shape and data_offsets are known");
       if (*seen) fail("has two entries '" + field_ + "'");
       *seen = true;
@@ -117,7 +120,8 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
     if (!array_) unexpected("a number");
     SafetensorsEntry& entry = header_.tensors.back();
     if (field_ == "shape") {
-      if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) fail(text("has a size of ", value, ", beyond 2^63 - 1"));
+      if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+        fail(text("has a size of ", value, ", beyond 2^63 - 1"));
       if (entry.shape.size() == maximum_safetensors_rank) fail(text("has more than ", maximum_safetensors_rank, " dimensions"));
       entry.shape.push_back(static_cast<std::int64_t>(value));
     } else {
@@ -186,9 +190,11 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
 
 /// Checks one tensor's bytes against its shape and the file.
 inline void check_safetensors_entry(const SafetensorsEntry& entry, std::uint64_t data_bytes, const std::string& file) {
-  if (entry.begin > entry.end) throw FileError(file, entry.name, text("its data_offsets ", entry.begin, ", ", entry.end, " run backwards"));
+  if (entry.begin > entry.end)
+    throw FileError(file, entry.name, text("its data_offsets ", entry.begin, ", ", entry.end, " run backwards"));
   if (entry.end > data_bytes) {
-    throw FileError(file, entry.name, text("its data ends at byte ", entry.end, ", but the file holds ", data_bytes, " bytes of data"));
+    throw FileError(file, entry.name,
+                    text("its data ends at byte ", entry.end, ", but the file holds ", data_bytes, " bytes of data"));
   }
   // Sizes of 0 count as 1 here, so that strides, which skip them, cannot overflow either.
   std::uint64_t bits = 1;
@@ -201,10 +207,13 @@ inline void check_safetensors_entry(const SafetensorsEntry& entry, std::uint64_t
   if (!fits) throw FileError(file, entry.name, text("its shape ", shape_text(entry.shape), " overflows"));
   if (element_bits == 0) return;
   if (empty) bits = 0;
-  if (bits % 8 != 0) throw FileError(file, entry.name, text("its shape ", shape_text(entry.shape), " of ", entry.dtype, " does not fill whole bytes"));
+  if (bits % 8 != 0)
+    throw FileError(file, entry.name,
+                    text("its shape ", shape_text(entry.shape), " of ", entry.dtype, " does not fill whole bytes"));
   if (entry.end - entry.begin != bits / 8) {
-    throw FileError(file, entry.name, text("its shape ", shape_text(entry.shape), " of ", entry.dtype, " takes ", bits / 8,
-                                           " bytes, its data_offsets span ", entry.end - entry.begin));
+    throw FileError(file, entry.name,
+                    text("its shape ", shape_text(entry.shape), " of ", entry.dtype, " takes ", bits / 8,
+                         " bytes, its data_offsets span ", entry.end - entry.begin));
   }
 }
 
@@ -231,7 +240,8 @@ inline SafetensorsHeader parse_safetensors_header(std::string_view json, std::ui
       throw FileError(file, entry.name, text("its data overlaps that of ", detail::quote(previous->name)));
     }
     if (entry.begin > covered) {
-      throw FileError(file, entry.name, text("its data begins at byte ", entry.begin, ", after a gap of ", entry.begin - covered, " bytes"));
+      throw FileError(file, entry.name,
+                      text("its data begins at byte ", entry.begin, ", after a gap of ", entry.begin - covered, " bytes"));
     }
     covered = entry.end;
     previous = &entry;

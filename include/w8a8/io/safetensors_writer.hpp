@@ -36,7 +36,8 @@ struct NamedTensor {
 class SafetensorsWriter {
  public:
   /// Throws FileError where the file cannot be made, or a tensor's name (empty or twice there), dtype or shape cannot be stored.
-  SafetensorsWriter(const std::string& path, std::vector<TensorSpec> tensors, const std::map<std::string, std::string>& metadata = {})
+  SafetensorsWriter(const std::string& path, std::vector<TensorSpec> tensors,
+                    const std::map<std::string, std::string>& metadata = {})
       : file_(path) {
     // Wide elements first: every tensor then starts at a multiple of its element's size.
     std::stable_sort(tensors.begin(), tensors.end(), [](const TensorSpec& a, const TensorSpec& b) {

@@ -1,0 +1,56 @@
+// A linear layer in floating point: what the INT8 layers are made from.
+#pragma once
+
+#include <cstdint>
+
+#include "w8a8/support/error.hpp"
+#include "w8a8/support/floating_point.hpp"
+#include "w8a8/tensor/space.hpp"
+#include "w8a8/tensor/tensor.hpp"
+#include "w8a8/tensor/view.hpp"
+
+namespace w8a8::nn {
+
+/// y = x W^T + b as views: for weights that somebody else owns, such as a memory-mapped file.
+template <class T, class Space>
+struct LinearView {
+  static_assert(is_floating_v<T>, "LinearView: float, half or bfloat16");
+
+  MatrixView<const T, Space> weight;  ///< out_features x in_features
+  VectorView<const T, Space> bias;    ///< out_features, or length 0 for none
+
+  std::int64_t in_features() const { return weight.extent(1); }
+  std::int64_t out_features() const { return weight.extent(0); }
+  bool has_bias() const { return bias.data() != nullptr; }
+};
+
+/// y = x W^T + b with its own weights: float, half or bfloat16, in `Space`. Move-only.
+template <class T = half, class Space = Host>
+struct Linear {
+  static_assert(is_floating_v<T>, "Linear: float, half or bfloat16");
+
+  Tensor<T, 2, Space> weight;  ///< out_features x in_features
+  Tensor<T, 1, Space> bias;    ///< out_features, or never allocated for none
+
+  Linear() = default;
+
+  /// Allocates the parameters without setting them. Throws as Tensor does.
+  Linear(std::int64_t in_features, std::int64_t out_features, bool has_bias = true) : weight({out_features, in_features}) {
+    if (has_bias) bias = Tensor<T, 1, Space>({out_features});
+  }
+
+  std::int64_t in_features() const { return weight.extent(1); }
+  std::int64_t out_features() const { return weight.extent(0); }
+  bool has_bias() const { return bias.data() != nullptr; }
+};
+
+template <class T, class Space>
+LinearView<T, Space> linear_view(const LinearView<T, Space>& linear) {
+  return linear;
+}
+template <class T, class Space>
+LinearView<T, Space> linear_view(const Linear<T, Space>& linear) {
+  return {linear.weight.view(), linear.bias.view()};
+}
+
+}  // namespace w8a8::nn
