@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "support/catch.hpp"
+#include "w8a8/epilogue/dequantize.hpp"
 #include "w8a8/support/error.hpp"
 
 using namespace w8a8;
@@ -118,6 +119,18 @@ TEST_CASE("store_value rounds once to the output type", "[epilogue]") {
   CHECK(to_float(store_value<bfloat16>(1.0f + 0x1p-8f)) == 1.0f);
   CHECK(store_value<float>(1.0f + 0x1p-23f) == 1.0f + 0x1p-23f);
   CHECK(float_bits(store_value<float>(float_from_bits(0xffc00000u))) == 0x7fffffffu);
+}
+
+TEST_CASE("a chain lies in the memory space of all its functors that read memory", "[epilogue]") {
+  using HostScales = Dequantize<float, half, Host>;
+  using DeviceScales = Dequantize<float, half, Device>;
+  STATIC_REQUIRE(reads_only_v<Half, Host>);
+  STATIC_REQUIRE(reads_only_v<Half, Device>);
+  STATIC_REQUIRE(reads_only_v<HostScales, Host>);
+  STATIC_REQUIRE_FALSE(reads_only_v<HostScales, Device>);
+  STATIC_REQUIRE(reads_only_v<Composed<Composed<DeviceScales, Bias<half, Device>>, Half>, Device>);
+  STATIC_REQUIRE_FALSE(reads_only_v<Composed<Composed<DeviceScales, Bias<half, Device>>, Half>, Host>);
+  STATIC_REQUIRE_FALSE(reads_only_v<Composed<Composed<DeviceScales, Bias<half, Host>>, Half>, Device>);
 }
 
 TEST_CASE("only what derives from EpilogueFunctor is an epilogue", "[epilogue]") {

@@ -12,8 +12,9 @@
 //
 // all but `validate` host/device. The base gives `Empty` states and a validate that accepts, so a functor writes only what it
 // uses. Kernels call row() and column() once a row and column of a tile and keep the states in registers or shared memory;
-// they may call them concurrently and more than once. `value` is int32 in the first functor, and in each further one
-// what the one before returned: take it as a template parameter, or as a float if the functor works on FP32.
+// they may call them concurrently and more than once. A functor that reads memory says where: `using space_type = Device;` (or
+// Host), so that a GEMM on the other side refuses it at compile time. `value` is int32 in the first functor, and in each further
+// one what the one before returned: take it as a template parameter, or as a float if the functor works on FP32.
 #pragma once
 
 #include <cstdint>
@@ -108,6 +109,17 @@ template <class First, class Second, class = std::enable_if_t<is_epilogue_v<Firs
 Composed<First, Second> operator|(const First& first, const Second& second) {
   return {first, second};
 }
+
+/// True where what the functor reads lies in `Space`: by its space_type, or because it has none and reads no memory.
+template <class Functor, class Space, class = void>
+inline constexpr bool reads_only_v = true;
+template <class Functor, class Space>
+inline constexpr bool reads_only_v<Functor, Space, std::void_t<typename Functor::space_type>> =
+    std::is_same_v<typename Functor::space_type, Space>;
+template <class First, class Second, class Space>
+inline constexpr bool reads_only_v<Composed<First, Second>, Space, void> = (reads_only_v<First, Space>
+                                                                                ? reads_only_v<Second, Space>
+                                                                                : false);
 
 /// The last step of every kernel: what the epilogue returned, rounded once to the output type.
 template <class Out, class Value>

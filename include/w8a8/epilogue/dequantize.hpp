@@ -26,7 +26,8 @@ void validate_vector(const char* function, const char* argument, const VectorVie
   }
   if (size > 0 && vector.data() == nullptr) throw Error(function, argument, "a pointer to its elements", "nullptr");
   if (!is_aligned(vector.data(), alignof(T))) {
-    throw Error(function, argument, text("an address aligned to ", alignof(T), " bytes"), text(static_cast<const void*>(vector.data())));
+    throw Error(function, argument, text("an address aligned to ", alignof(T), " bytes"),
+                text(static_cast<const void*>(vector.data())));
   }
   if (size > 1 && vector.stride(0) != 1) throw Error(function, argument, "stride 1", text("stride ", vector.stride(0)));
 }
@@ -48,6 +49,7 @@ struct Dequantized {
 /// bfloat16.
 template <class InputScale, class WeightScale, class Space>
 struct Dequantize : EpilogueFunctor {
+  using space_type = Space;
   using RowState = float;
   using ColumnState = float;
 
@@ -79,6 +81,7 @@ Dequantize(TensorView<InputScale, 1, Space>, TensorView<WeightScale, 1, Space>)
 /// bias: length N; float, half or bfloat16.
 template <class T, class Space>
 struct Bias : EpilogueFunctor {
+  using space_type = Space;
   using ColumnState = float;
 
   VectorView<const T, Space> bias;

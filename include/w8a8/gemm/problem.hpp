@@ -91,6 +91,7 @@ GemmProblem<Out> make_problem(const MatrixView<XT, Space>& x, const MatrixView<W
                 "gemm: x and w are matrices of int8");
   static_assert(!std::is_const_v<Out>, "gemm: out is written");
   static_assert(is_epilogue_v<Epilogue>, "gemm: the epilogue derives from EpilogueFunctor");
+  static_assert(reads_only_v<Epilogue, Space>, "gemm: the epilogue's scales and biases lie in the memory space of x, w and out");
   constexpr std::int64_t limit = 0x7fffffff;
   const std::int64_t m = x.extent(0), k = x.extent(1), n = w.extent(0);
   if (m > limit) throw Error("gemm", "x", "fewer than 2^31 rows", text(m));
