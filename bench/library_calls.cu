@@ -1,0 +1,36 @@
+#include "library_calls.hpp"
+
+#include "gemm_call.cuh"
+#include "w8a8/quant/quantize.cuh"
+
+namespace w8a8::bench {
+
+void call_gemm(Output output, const GemmArguments& arguments, const GemmOptions& options, cudaStream_t stream) {
+  switch (output) {
+    case Output::half: return call_gemm_as<half>(arguments, options, stream);
+    case Output::bfloat16: return call_gemm_as<bfloat16>(arguments, options, stream);
+    case Output::float32: return call_gemm_as<float>(arguments, options, stream);
+  }
+}
+
+std::string gemm_kernel(Output output, const GemmArguments& arguments, const GemmOptions& options) {
+  switch (output) {
+    case Output::half: return gemm_kernel_as<half>(arguments, options);
+    case Output::bfloat16: return gemm_kernel_as<bfloat16>(arguments, options);
+    case Output::float32: return gemm_kernel_as<float>(arguments, options);
+  }
+  return "";
+}
+
+std::size_t gemm_workspace(int m, int n, int k) { return gemm_workspace_bytes(m, n, k); }
+
+std::vector<std::string> all_configurations() { return gemm_configurations(); }
+
+void call_quantize(const void* x, std::int8_t* codes, float* scale, int m, int k, bool dependent_launch, cudaStream_t stream) {
+  QuantizeOptions options;
+  options.dependent_launch = dependent_launch;
+  quantize_per_token(TensorView<const half, 2, Device>(static_cast<const half*>(x), {m, k}),
+                     TensorView<std::int8_t, 2, Device>(codes, {m, k}), TensorView<float, 1, Device>(scale, {m}), stream, options);
+}
+
+}  // namespace w8a8::bench

@@ -1,0 +1,38 @@
+// The library behind plain functions, so that its templates are compiled once a type and the suites need no nvcc.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "options.hpp"
+#include "w8a8/gemm/problem.hpp"
+
+namespace w8a8::bench {
+
+/// Dense device operands: x M x K, w N x K, scales of M and N, out M x N; `bias` has out's type, null for none.
+struct GemmArguments {
+  const std::int8_t* x;
+  const std::int8_t* w;
+  const float* token_scale;
+  const float* channel_scale;
+  const void* bias;
+  void* out;
+  int m, n, k;
+};
+
+/// gemm() with Dequantize, and Bias where there is one.
+void call_gemm(Output output, const GemmArguments& arguments, const GemmOptions& options, cudaStream_t stream);
+
+/// The configuration that call_gemm() would run.
+std::string gemm_kernel(Output output, const GemmArguments& arguments, const GemmOptions& options);
+
+std::size_t gemm_workspace(int m, int n, int k);
+std::vector<std::string> all_configurations();
+
+/// quantize_per_token() of x, M x K of half, dense.
+void call_quantize(const void* x, std::int8_t* codes, float* scale, int m, int k, bool dependent_launch, cudaStream_t stream);
+
+}  // namespace w8a8::bench
