@@ -1,7 +1,7 @@
 // Encoders: how a row of FP32 values becomes codes. An encoder has
 //
 //   static constexpr int words;                                 unsigned words whose maximum over the row decides the scale
-//   static void widen(std::uint32_t (&extent)[words], float v);   takes an element into them (they start at zero)
+//   static void widen(std::uint32_t (&extent)[words], const Group<T>&);   takes a group into them (they start at zero)
 //   Coder coder(extent, row, store) const;                    the row's coder; with `store` it also writes the row's scale
 //
 // and its coder `void encode(const Group<float>&, Group<std::int8_t>&) const`. All of it host/device.
@@ -48,6 +48,25 @@ struct SymmetricCoder {
   }
 };
 
+/// Two 16-bit floats' magnitudes and the running ones', pairwise; a NaN stays.
+W8A8_HOST_DEVICE __half2 widen_pair(__half2 most, __half2 x) { return __hmax2_nan(most, __habs2(x)); }
+W8A8_HOST_DEVICE __nv_bfloat162 widen_pair(__nv_bfloat162 most, __nv_bfloat162 x) { return __hmax2_nan(most, __habs2(x)); }
+
+/// The largest magnitude_bits of a group.
+template <class T>
+W8A8_HOST_DEVICE std::uint32_t group_magnitude(const Group<T>& x) {
+  if constexpr (sizeof(T) == 2) {
+    // Packed, so that the device need not widen the elements twice and keep them wide in between.
+    NV_IF_TARGET(NV_IS_DEVICE, (using Pair = std::conditional_t<std::is_same_v<T, half>, __half2, __nv_bfloat162>; Pair pair[4];
+                                std::memcpy(pair, &x, sizeof pair);
+                                const Pair most = widen_pair(widen_pair(widen_pair(__habs2(pair[0]), pair[1]), pair[2]), pair[3]);
+                                return max_of(magnitude_bits(to_float(most.x)), magnitude_bits(to_float(most.y)));))
+  }
+  std::uint32_t most = 0;
+  for (int i = 0; i < group_size; ++i) most = max_of(most, magnitude_bits(to_float(x[i])));
+  return most;
+}
+
 /// A scale a row from the row's absmax.
 template <class Scale>
 struct DynamicEncoder {
@@ -56,8 +75,9 @@ struct DynamicEncoder {
   Scale* scale;
   int bits;
 
-  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], float v) {
-    extent[0] = max_of(extent[0], magnitude_bits(v));
+  template <class T>
+  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const Group<T>& x) {
+    extent[0] = max_of(extent[0], group_magnitude(x));
   }
 
   W8A8_HOST_DEVICE SymmetricCoder coder(const std::uint32_t (&extent)[words], std::int64_t row, bool store) const {

@@ -2,6 +2,7 @@
 //
 //   using Cached = ...;               what is kept of an element between the passes over a row
 //   static constexpr Moment moment;   the row statistics that finish() needs
+//   static constexpr bool identity;   whether finish() only converts, so that cached elements have the values' magnitudes
 //   Group<Cached> load<Aligned>(row, k, count) const;      reads elements k .. k+7, `count` of them inside the row
 //   Group<Cached> reload<Aligned>(row, k, count) const;    the same once more, for rows too long to keep
 //   Group<float> finish<Aligned>(cached, moments, k, count) const;   the values that are quantized; elements past the end are 0
@@ -59,6 +60,7 @@ template <class In>
 struct Plain {
   using Cached = In;
   static constexpr Moment moment = Moment::none;
+  static constexpr bool identity = true;
 
   Rows<const In> x;
 

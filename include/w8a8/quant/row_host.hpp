@@ -55,7 +55,7 @@ void run_rows_on_host(const Producer& producer, const Encoder& encoder, const Ro
       if constexpr (Encoder::words > 0) {
         for (int g = 0; g < groups; ++g) {
           const Group<float> v = producer.template finish<false>(cached(g), moments, g * group_size, count(g));
-          for (int i = 0; i < group_size; ++i) Encoder::widen(extent.word, v[i]);
+          Encoder::widen(extent.word, v);
         }
       }
       const auto coder = make_coder(encoder, extent, row, true);

@@ -18,9 +18,9 @@ namespace w8a8::detail {
 
 /// How a row is spread: `Threads` a row (a power of two), `Groups` groups kept a thread, `Rows` rows a CTA. Without `Resident`
 /// the row is longer than the threads keep and each pass reads it again.
-template <int Threads_, int Groups_, int Rows_, bool Resident_>
+template <int Threads_, int Groups_, int Rows_, bool Resident_, int Ctas_ = 1>
 struct RowConfig {
-  static constexpr int threads = Threads_, groups = Groups_, rows = Rows_;
+  static constexpr int threads = Threads_, groups = Groups_, rows = Rows_, ctas = Ctas_;
   static constexpr bool resident = Resident_;
   static constexpr int warps = threads / 32;
   static constexpr int span = threads * groups * group_size;  // elements kept
@@ -156,9 +156,11 @@ W8A8_DEVICE void process_row(const RowTask<Producer, Encoder>& task, std::int64_
   Extent<Encoder> extent;
   if constexpr (Encoder::words > 0) {
     visit(first, [&](int i, int k, int count) {
-      const Group<float> v = producer.template finish<Aligned>(cache[i], moments, k, count);
-      W8A8_UNROLL
-      for (int j = 0; j < group_size; ++j) Encoder::widen(extent.word, v[j]);
+      if constexpr (Producer::identity) {
+        Encoder::widen(extent.word, cache[i]);
+      } else {
+        Encoder::widen(extent.word, producer.template finish<Aligned>(cache[i], moments, k, count));
+      }
     });
     reduce_extent<Config>(extent, storage, lane);
     first = false;
@@ -174,7 +176,7 @@ W8A8_DEVICE void process_row(const RowTask<Producer, Encoder>& task, std::int64_
 }
 
 template <class Config, class Producer, class Encoder>
-__global__ void __launch_bounds__(Config::threads* Config::rows)
+__global__ void __launch_bounds__(Config::threads* Config::rows, Config::ctas)
     row_kernel(const __grid_constant__ RowTask<Producer, Encoder> task, bool aligned, bool dependent_launch) {
   __shared__ RowStorage<Config, Producer, Encoder> storage;
   if (dependent_launch) {
