@@ -30,6 +30,10 @@ W8A8_HOST_DEVICE constexpr Coordinate wgmma_c(int warp, int lane, int v) {
 /// of rows 0-15; seen as two 8-row operands B, registers {0, 2} are rows 0-7 and {1, 3} rows 8-15.
 W8A8_HOST_DEVICE constexpr Coordinate ldmatrix_16x32(int lane) { return {lane % 8 + 8 * (lane / 8 % 2), lane / 16}; }
 
+/// ldmatrix.x4 over 16 rows x 32 bytes seen as two 8-row operands B: registers {0, 1} are rows 0-7 and {2, 3} rows 8-15, so that
+/// each operand is a pair of neighbouring registers.
+W8A8_HOST_DEVICE constexpr Coordinate ldmatrix_2x8x32(int lane) { return {lane % 8 + 8 * (lane / 16), lane / 8 % 2}; }
+
 /// ldmatrix.x4 over 8 rows x 64 bytes: registers {0, 1} are operand B of the first 32 bytes of depth, {2, 3} of the second.
 W8A8_HOST_DEVICE constexpr Coordinate ldmatrix_8x64(int lane) { return {lane % 8, lane / 8}; }
 
