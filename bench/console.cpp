@@ -59,7 +59,7 @@ void Console::row(const Row& row) {
 
 void Console::skip(const Shape& shape, const std::string& reason) const {
   clear_progress();
-  std::printf("%-12s %-17s skipped: %s\n", shape.name.c_str(), shape.text().c_str(), reason.c_str());
+  std::printf("%-11s %-17s skipped: %s\n", shape.name.c_str(), shape.text().c_str(), reason.c_str());
   std::fflush(stdout);
 }
 

@@ -195,10 +195,10 @@ inline std::string short_peer(const std::string& name) {
 
 }  // namespace detail
 
-/// The heads of the table; 80 columns.
+/// The heads of the table; it fits 80 columns. Times in microseconds.
 inline std::string table_header() {
   char line[128];
-  std::snprintf(line, sizeof line, "%-12s %-17s %8s %8s %5s  %-19s %6s", "name", "MxNxK", "ours us", "limit us", "%lim", "best peer us",
+  std::snprintf(line, sizeof line, "%-11s %-17s %7s %7s %5s  %-17s %6s", "name", "MxNxK", "us", "limit", "%lim", "best peer",
                 "ratio");
   return line;
 }
@@ -223,7 +223,7 @@ inline std::string table_row(const Row& row) {
   char percent[16] = "-";
   if (row.limit_us > 0 && us > 0) std::snprintf(percent, sizeof percent, "%.0f%%", 100 * row.limit_us / us);
   const Shape& s = row.shape;
-  std::snprintf(text, sizeof text, "%-12s %-17s %8s %8s %5s  %-19s %6s%s", s.name.c_str(), s.text().c_str(),
+  std::snprintf(text, sizeof text, "%-11s %-17s %7s %7s %5s  %-17s %6s%s", s.name.c_str(), s.text().c_str(),
                 us > 0 ? detail::short_number(us).c_str() : "-", row.limit_us > 0 ? detail::short_number(row.limit_us).c_str() : "-", percent,
                 best.c_str(), ratio.c_str(), row.noisy() ? " ~" : "");
   return text;
