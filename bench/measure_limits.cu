@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "plan.hpp"
-#include "w8a8/gemm/launch.cuh"
+#include "w8a8/support/launch.cuh"
 #include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/mma.cuh"
 #include "w8a8/ptx/tma.cuh"

@@ -22,7 +22,8 @@ struct Operands {
   std::vector<std::int8_t> x, w;
   std::vector<float> input_scale, weight_scale, bias;
 
-  Operands(std::mt19937& random, int m_, int n_, int k_) : m(m_), n(n_), k(k_), ldx(k_ + random() % 5), ldw(k_ + random() % 5), ldo(n_ + random() % 5) {
+  Operands(std::mt19937& random, int m_, int n_, int k_)
+      : m(m_), n(n_), k(k_), ldx(k_ + random() % 5), ldw(k_ + random() % 5), ldo(n_ + random() % 5) {
     const auto code = [&] { return static_cast<std::int8_t>(static_cast<int>(random() % 256) - 128); };
     x.resize(static_cast<std::size_t>(m * ldx));
     w.resize(static_cast<std::size_t>(n * ldw));

@@ -23,7 +23,8 @@ W8A8_HOST_DEVICE std::int8_t code_at(std::int64_t i, std::uint64_t seed) {
 
 __global__ void fill(std::int8_t* data, std::int64_t count, std::uint64_t seed) {
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) data[i] = code_at(i, seed);
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step)
+    data[i] = code_at(i, seed);
 }
 
 void check_large(std::int64_t m, std::int64_t n, std::int64_t k, Kernel kernel) {
@@ -53,12 +54,14 @@ void check_large(std::int64_t m, std::int64_t n, std::int64_t k, Kernel kernel) 
   for (const std::int64_t i : {std::int64_t{0}, m / 2 + 1, m - 1}) {
     for (std::int64_t l = 0; l < k; ++l) row[static_cast<std::size_t>(l)] = code_at(i * k + l, 1);
     std::vector<half> got(static_cast<std::size_t>(n));
-    check_cuda(cudaMemcpy(got.data(), out.data() + i * n, static_cast<std::size_t>(n) * sizeof(half), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    check_cuda(cudaMemcpy(got.data(), out.data() + i * n, static_cast<std::size_t>(n) * sizeof(half), cudaMemcpyDeviceToHost),
+               "cudaMemcpy");
     std::int64_t wrong = 0;
     for (std::int64_t j = 0; j < n; j += (j < 64 || j + 65 > n) ? 1 : 61) {
       std::int32_t sum = 0;
       for (std::int64_t l = 0; l < k; ++l) sum += row[static_cast<std::size_t>(l)] * code_at(j * k + l, 2);
-      const half expected = store_value<half>(Dequantized{multiply(int_to_float(sum), weight[static_cast<std::size_t>(j)]), input[static_cast<std::size_t>(i)]});
+      const half expected = store_value<half>(
+          Dequantized{multiply(int_to_float(sum), weight[static_cast<std::size_t>(j)]), input[static_cast<std::size_t>(i)]});
       wrong += std::memcmp(&expected, &got[static_cast<std::size_t>(j)], sizeof(half)) != 0;
     }
     CAPTURE(m, n, k, i);

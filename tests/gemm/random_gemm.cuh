@@ -150,9 +150,9 @@ std::string refusal_of(const std::string& name, const GemmCase& c) {
                                        static_cast<int>(c.k)};
   std::string reason = "no such configuration";
   for (const w8a8::GpuKernel kernel : w8a8::detail::gpu_kernels) {
-    w8a8::detail::visit_kernel(kernel, [&](auto face) {
-      const int index = decltype(face)::Configs::find(name);
-      if (index >= 0) reason = decltype(face)::refusal(problem, w8a8::current_device());
+    w8a8::detail::visit_kernel(kernel, [&](auto entry) {
+      const int index = decltype(entry)::Configs::find(name);
+      if (index >= 0) reason = decltype(entry)::refusal(problem, w8a8::current_device());
     });
   }
   return reason;

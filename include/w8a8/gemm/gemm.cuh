@@ -22,8 +22,8 @@ namespace w8a8 {
 
 namespace detail {
 
-// One face for the four kernels, so that planning and launching are written once.
-struct Sm80Gemm {
+// One entry for each of the four kernels, so that planning and launching are written once.
+struct Sm80GemmEntry {
   using Configs = Sm80GemmConfigs;
   static constexpr Kernel family = Kernel::sm80;
   static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm80_gemm(m, n, k, device); }
@@ -41,7 +41,7 @@ struct Sm80Gemm {
   }
 };
 
-struct Sm80Decode {
+struct Sm80DecodeEntry {
   using Configs = Sm80DecodeConfigs;
   static constexpr Kernel family = Kernel::sm80;
   static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm80_decode(m, n, k, device); }
@@ -59,7 +59,7 @@ struct Sm80Decode {
   }
 };
 
-struct Sm90Gemm {
+struct Sm90GemmEntry {
   using Configs = Sm90GemmConfigs;
   static constexpr Kernel family = Kernel::sm90;
   static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm90_gemm(m, n, k, device); }
@@ -77,7 +77,7 @@ struct Sm90Gemm {
   }
 };
 
-struct Sm90Decode {
+struct Sm90DecodeEntry {
   using Configs = Sm90DecodeConfigs;
   static constexpr Kernel family = Kernel::sm90;
   static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm90_decode(m, n, k, device); }
@@ -95,14 +95,14 @@ struct Sm90Decode {
   }
 };
 
-/// Calls f with the face of `kernel`.
+/// Calls f with the entry of `kernel`.
 template <class F>
 void visit_kernel(GpuKernel kernel, F&& f) {
   switch (kernel) {
-    case GpuKernel::sm80_gemm: return f(Sm80Gemm{});
-    case GpuKernel::sm80_decode: return f(Sm80Decode{});
-    case GpuKernel::sm90_gemm: return f(Sm90Gemm{});
-    case GpuKernel::sm90_decode: return f(Sm90Decode{});
+    case GpuKernel::sm80_gemm: return f(Sm80GemmEntry{});
+    case GpuKernel::sm80_decode: return f(Sm80DecodeEntry{});
+    case GpuKernel::sm90_gemm: return f(Sm90GemmEntry{});
+    case GpuKernel::sm90_decode: return f(Sm90DecodeEntry{});
   }
 }
 
@@ -118,18 +118,18 @@ struct GemmPlan {
 inline std::string plan_name(const GemmPlan& plan) {
   std::string name;
   visit_kernel(plan.kernel,
-               [&](auto face) { name = decltype(face)::Configs::names()[static_cast<std::size_t>(plan.configuration)]; });
+               [&](auto entry) { name = decltype(entry)::Configs::names()[static_cast<std::size_t>(plan.configuration)]; });
   return name;
 }
 
-/// Why `Face` cannot run the problem with that configuration, or "" where it can.
-template <class Epilogue, class Face, class Out>
-std::string refusal(Face, const GemmProblem<Out>& problem, int configuration, const DeviceProperties& device) {
-  std::string reason = Face::refusal(problem, device);
+/// Why `Entry` cannot run the problem with that configuration, or "" where it can.
+template <class Epilogue, class Entry, class Out>
+std::string refusal(Entry, const GemmProblem<Out>& problem, int configuration, const DeviceProperties& device) {
+  std::string reason = Entry::refusal(problem, device);
   if (reason.empty()) {
     bool compiled = false;
-    Face::Configs::visit(configuration,
-                         [&](auto config) { compiled = Face::template is_compiled<decltype(config), Out, Epilogue>(); });
+    Entry::Configs::visit(configuration,
+                         [&](auto config) { compiled = Entry::template is_compiled<decltype(config), Out, Epilogue>(); });
     if (!compiled) reason = "code for sm_90a, which this program was not compiled for";
   }
   return reason;
@@ -141,13 +141,13 @@ GemmPlan named_plan(const GemmProblem<Out>& problem, const std::string& name, co
   GemmPlan plan;
   std::string known, reason;
   for (const GpuKernel kernel : gpu_kernels) {
-    visit_kernel(kernel, [&](auto face) {
-      using Configs = typename decltype(face)::Configs;
+    visit_kernel(kernel, [&](auto entry) {
+      using Configs = typename decltype(entry)::Configs;
       for (const std::string& each : Configs::names()) known += (known.empty() ? "" : ", ") + each;
       const int index = Configs::find(name);
       if (index < 0) return;
       plan = {kernel, index};
-      reason = refusal<Epilogue>(face, problem, index, device);
+      reason = refusal<Epilogue>(entry, problem, index, device);
     });
   }
   if (plan.configuration < 0) throw Error("gemm", "options.configuration", "one of " + known, name);
@@ -161,10 +161,10 @@ GemmPlan choose_plan(const GemmProblem<Out>& problem, Kernel family, const Devic
   GemmPlan plan;
   std::string reason;
   for (const GpuKernel kernel : kernel_preference(family, problem.m, problem.n, problem.k, device)) {
-    visit_kernel(kernel, [&](auto face) {
-      const int index = face.select(problem.m, problem.n, problem.k, device);
+    visit_kernel(kernel, [&](auto entry) {
+      const int index = entry.select(problem.m, problem.n, problem.k, device);
       const std::string why =
-          index < 0 ? text("a shape that ", kernel_name(family), " takes") : refusal<Epilogue>(face, problem, index, device);
+          index < 0 ? text("a shape that ", kernel_name(family), " takes") : refusal<Epilogue>(entry, problem, index, device);
       if (why.empty()) plan = {kernel, index};
       reason = why;
     });
@@ -190,8 +190,8 @@ GemmPlan make_plan(const GemmProblem<Out>& problem, const GemmOptions& options, 
 inline std::vector<std::string> gemm_configurations() {
   std::vector<std::string> names;
   for (const GpuKernel kernel : detail::gpu_kernels) {
-    detail::visit_kernel(kernel, [&](auto face) {
-      for (const std::string& name : decltype(face)::Configs::names()) names.push_back(name);
+    detail::visit_kernel(kernel, [&](auto entry) {
+      for (const std::string& name : decltype(entry)::Configs::names()) names.push_back(name);
     });
   }
   return names;
@@ -226,7 +226,7 @@ void gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w
   const DeviceProperties device = current_device();
   const detail::GemmPlan plan = detail::make_plan<Epilogue>(problem, options, device);
   detail::visit_kernel(
-      plan.kernel, [&](auto face) { decltype(face)::launch(problem, epilogue, plan.configuration, options, device, stream); });
+      plan.kernel, [&](auto entry) { decltype(entry)::launch(problem, epilogue, plan.configuration, options, device, stream); });
 }
 
 }  // namespace w8a8

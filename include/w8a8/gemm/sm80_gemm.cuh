@@ -16,7 +16,7 @@
 #include <type_traits>
 
 #include "w8a8/epilogue/concept.hpp"
-#include "w8a8/gemm/launch.cuh"
+#include "w8a8/support/launch.cuh"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/tuning/sm80_gemm.hpp"
 #include "w8a8/layout/mma_fragment.hpp"
@@ -64,6 +64,7 @@ struct Sm80GemmStorage {
   alignas(1024) unsigned char buffer[bytes];
   alignas(16) RowState rows[Config::block_m];
   alignas(16) ColumnState columns[Config::block_n];
+  int m0, n0;  ///< where the tile begins; kept here because the main loop leaves no register for it
 };
 
 /// Copy policy: every row of x and w starts at a multiple of 16 bytes.
@@ -276,15 +277,15 @@ W8A8_DEVICE void sm80_gemm_add_slices(std::int32_t (&acc)[Config::warp_m / 16][C
 /// (row, column): where the warp's outputs begin in the CTA's tile at (m0, n0).
 template <class Config, class Out, class Epilogue>
 W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, Sm80GemmStorage<Config, Out, Epilogue>& storage,
-                                 const std::int32_t (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], std::int64_t m0,
-                                 std::int64_t n0, int row, int column, int warp, int lane) {
+                                 const std::int32_t (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], int row,
+                                 int column, int warp, int lane) {
   using Storage = Sm80GemmStorage<Config, Out, Epilogue>;
   struct alignas(2 * sizeof(Out)) Pair {
     Out first, second;
   };
   constexpr int pitch = Storage::staging_pitch, vector = 16 / static_cast<int>(sizeof(Out)), vectors = Config::store_n / vector;
   Out* const staging = reinterpret_cast<Out*>(storage.buffer) + warp * 16 * pitch;
-  const std::int64_t columns_left = p.problem.n - n0 - column;
+  const std::int64_t m0 = storage.m0, n0 = storage.n0, columns_left = p.problem.n - n0 - column;
   W8A8_UNROLL
   for (int i = 0; i < Config::warp_m / 16; ++i) {
     const int block_row = row + 16 * i;
@@ -344,7 +345,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
   const int warp_row = tile % Config::warps_m, warp_column = tile / Config::warps_m;
   const layout::Tile at = layout::grouped_raster(blockIdx.x, p.tiles_m, p.tiles_n, p.raster_group, false);
   const int m0 = at.row * Config::block_m, n0 = at.column * Config::block_n;
-  const int k_blocks = ceil_div(p.problem.k, Config::block_k);
+  const int k_blocks = max_of(1, ceil_div(p.problem.k, Config::block_k));  // K = 0: one block of zeros
 
   ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
@@ -366,13 +367,15 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
       storage.columns[c] = p.epilogue.column(min_of(c, p.problem.n - 1 - n0) + static_cast<std::int64_t>(n0));
   }
 
+  if (thread == 0) storage.m0 = m0, storage.n0 = n0;
+
   WarpTile warp_tile(buffer, warp_row, warp_column, slice, lane);
   ptx::cp_async_wait_group<stages - 2>();
   __syncthreads();
   warp_tile.start();
   int read = 0, write = (stages - 1) * stage_bytes;  // byte offsets of the stage being multiplied and of the one to be filled
   W8A8_NO_UNROLL
-  for (int block = 0; block < k_blocks; ++block) {
+  for (int block = k_blocks; block > 0; --block) {
     const int next_read = read + stage_bytes == stages * stage_bytes ? 0 : read + stage_bytes;
     W8A8_UNROLL
     for (int step = 0; step < Config::k_steps; ++step) {
@@ -399,7 +402,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
 
   auto& acc = warp_tile.accumulators;
   if constexpr (Config::warps_k > 1) sm80_gemm_add_slices<Config>(acc, storage.buffer, tile, slice, lane);
-  sm80_gemm_store<Config>(p, storage, acc, m0, n0, warp_row * Config::warp_m,
+  sm80_gemm_store<Config>(p, storage, acc, warp_row * Config::warp_m,
                           warp_column * Config::warp_n + slice * Config::store_n, warp, lane);
 }
 

@@ -27,7 +27,7 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/config_list.hpp"
-#include "w8a8/gemm/launch.cuh"
+#include "w8a8/support/launch.cuh"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/tuning/sm90_decode.hpp"
 #include "w8a8/layout/mma_fragment.hpp"

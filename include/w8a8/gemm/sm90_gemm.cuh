@@ -20,7 +20,7 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/config_list.hpp"
-#include "w8a8/gemm/launch.cuh"
+#include "w8a8/support/launch.cuh"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/layout/raster.hpp"
 #include "w8a8/layout/swizzle.hpp"
