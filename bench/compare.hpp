@@ -25,7 +25,7 @@ struct Change {
 };
 
 struct Comparison {
-  std::vector<Change> rows;               ///< in both files, in the order of the new one
+  std::vector<Change> rows;  ///< in both files, in the order of the new one
   std::vector<Shape> only_old, only_new;
   double burst_mean = 1;      ///< geometric mean of new / old: above 1 is slower
   double sustained_mean = 1;  ///< of us_sustained, over the rows that have it in both
@@ -39,8 +39,8 @@ inline Shape shape_of(const nlohmann::json& row) { return {row["name"], row["m"]
 
 }  // namespace detail
 
-/// Compares validated documents. A regression is a row that is more than 3% slower beyond its spread, or a geometric mean, burst or
-/// sustained, that is more than 3% slower. Throws UsageError where the files share no row.
+/// Compares validated documents. A regression is a row that is more than 3% slower beyond its spread, or a geometric mean, burst
+/// or sustained, that is more than 3% slower. Throws UsageError where the files share no row.
 inline Comparison compare_results(const nlohmann::json& before, const nlohmann::json& after) {
   Comparison comparison;
   std::vector<double> burst, sustained, peers;
@@ -58,7 +58,9 @@ inline Comparison compare_results(const nlohmann::json& before, const nlohmann::
       comparison.only_new.push_back(shape);
       continue;
     }
-    const auto outside = [](double us, const nlohmann::json& other) { return us < other["us_min"].get<double>() || us > other["us_max"].get<double>(); };
+    const auto outside = [](double us, const nlohmann::json& other) {
+      return us < other["us_min"].get<double>() || us > other["us_max"].get<double>();
+    };
     const double old_us = (*old)["us"], new_us = row["us"];
     comparison.rows.push_back({shape, old_us, new_us, outside(old_us, row) && outside(new_us, *old)});
     burst.push_back(new_us / old_us);

@@ -27,7 +27,8 @@ Console::Console(const Options&) : terminal_(isatty(STDERR_FILENO) != 0) {}
 void Console::limits(const Limits& limits) const {
   clear_progress();
   const auto rate = [](double burst, double sustained) {
-    return burst > 0 ? detail::short_number(burst) + " TOPS (sustained " + detail::short_number(sustained) + ")" : std::string("none");
+    return burst > 0 ? detail::short_number(burst) + " TOPS (sustained " + detail::short_number(sustained) + ")"
+                     : std::string("none");
   };
   std::printf("limits: wgmma s8 %s, mma.sync s8 %s\n", rate(limits.wgmma_s8_tops, limits.wgmma_s8_tops_sustained).c_str(),
               rate(limits.mma_sync_s8_tops, limits.mma_sync_s8_tops_sustained).c_str());

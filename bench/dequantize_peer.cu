@@ -1,5 +1,4 @@
 #include "dequantize_peer.hpp"
-
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -17,8 +16,8 @@ struct alignas(vector_length * sizeof(Out)) Vector {
 
 /// Threads along n, rows along the grid's y. Columns that do not fill a vector, and rows that are not aligned, go one by one.
 template <class Out>
-__global__ void __launch_bounds__(threads)
-    dequantize_kernel(const std::int32_t* acc, const float* token, const float* channel, const Out* bias, Out* out, int m, int n) {
+__global__ void __launch_bounds__(threads) dequantize_kernel(const std::int32_t* acc, const float* token, const float* channel,
+                                                             const Out* bias, Out* out, int m, int n) {
   const int column = (blockIdx.x * threads + threadIdx.x) * vector_length;
   if (column >= n) return;
   const bool whole = column + vector_length <= n && n % vector_length == 0;
@@ -36,8 +35,7 @@ __global__ void __launch_bounds__(threads)
       Vector<Out> result;
       W8A8_UNROLL
       for (int i = 0; i < vector_length; ++i) {
-        result.value[i] =
-            from_float<Out>(fused_multiply_add(multiply(int_to_float(sum[i]), scale[i]), token_scale, addend[i]));
+        result.value[i] = from_float<Out>(fused_multiply_add(multiply(int_to_float(sum[i]), scale[i]), token_scale, addend[i]));
       }
       *reinterpret_cast<Vector<Out>*>(out + at) = result;
     } else {
@@ -49,8 +47,8 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <class Out>
-void launch_dequantize(const std::int32_t* acc, const float* token, const float* channel, const void* bias, void* out, int m, int n,
-                       cudaStream_t stream) {
+void launch_dequantize(const std::int32_t* acc, const float* token, const float* channel, const void* bias, void* out, int m,
+                       int n, cudaStream_t stream) {
   // Enough rows a thread to pay for its scales, and still a few thousand threads an SM.
   const int columns = ceil_div(n, vector_length * threads);
   const int rows = min_of(min_of(m, 65535), max_of(1, 8192 / columns));
@@ -61,8 +59,8 @@ void launch_dequantize(const std::int32_t* acc, const float* token, const float*
 
 }  // namespace
 
-void dequantize_peer(const std::int32_t* acc, const float* token, const float* channel, const void* bias, void* out, Output output,
-                     int m, int n, cudaStream_t stream) {
+void dequantize_peer(const std::int32_t* acc, const float* token, const float* channel, const void* bias, void* out,
+                     Output output, int m, int n, cudaStream_t stream) {
   switch (output) {
     case Output::half: return launch_dequantize<half>(acc, token, channel, bias, out, m, n, stream);
     case Output::bfloat16: return launch_dequantize<bfloat16>(acc, token, channel, bias, out, m, n, stream);

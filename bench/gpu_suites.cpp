@@ -37,7 +37,7 @@ struct Run {
   CublasPeers& peers;
 
   double l2() const { return device.l2_bytes; }
-  std::uint8_t* out(std::size_t offset) const { return const_cast<std::uint8_t*>(pools.out.data()) + offset; }
+  std::uint8_t* out() const { return const_cast<std::uint8_t*>(pools.out.data()); }
   std::int8_t* codes() const { return const_cast<std::int8_t*>(pools.codes.data()); }
   float* code_scales() const { return const_cast<float*>(pools.code_scales.data()); }
   GemmOptions gemm_options() const {
@@ -97,14 +97,13 @@ struct GemmSuite : SuiteWork {
 
   static GemmArguments arguments(const Run& run, const Shape& shape, int set) {
     const OperandSets inputs(shape, 1, run.l2());
-    const OutputSets outputs(shape, output_bytes(run.options), inputs.sets, run.l2());
     const Pools::ScaleSet scales = run.pools.scale_set(shape, set);
     return {run.pools.int8.data() + inputs.x(set),
             run.pools.int8.data() + inputs.w(set),
             scales.token,
             scales.channel,
             run.options.bias ? scales.bias : nullptr,
-            run.out(outputs.offset(set)),
+            run.out(),
             shape.m,
             shape.n,
             shape.k};
@@ -147,10 +146,9 @@ struct QuantizeSuite : SuiteWork {
 
   Work ours(const Run& run, const Shape& shape) const override {
     const OperandSets inputs(shape, 2, run.l2());
-    const OutputSets codes({"", shape.m, shape.k, 0}, 1, inputs.sets, run.l2());
-    return {"ours", inputs.sets, [run, shape, inputs, codes](int set, cudaStream_t stream) {
-              call_quantize(run.pools.fp16.data() + inputs.x(set) / 2, run.codes() + codes.offset(set), run.code_scales(),
-                            shape.m, shape.k, run.options.dependent_launch, stream);
+    return {"ours", inputs.sets, [run, shape, inputs](int set, cudaStream_t stream) {
+              call_quantize(run.pools.fp16.data() + inputs.x(set) / 2, run.codes(), run.code_scales(), shape.m, shape.k,
+                            run.options.dependent_launch, stream);
             }};
   }
 };
@@ -294,8 +292,9 @@ Report run_gpu_suite(const Options& options) {
   const std::unique_ptr<SuiteWork> suite = make_suite(options.suite);
   PoolSizes sizes;
   sizes.int8 = limits_pool_bytes();
-  const std::vector<Shape> rows =
-      options.suite == Suite::limits ? std::vector<Shape>{} : fitting_rows(options, *suite, device.l2_bytes, report, console, sizes);
+  const std::vector<Shape> rows = options.suite == Suite::limits
+                                      ? std::vector<Shape>{}
+                                      : fitting_rows(options, *suite, device.l2_bytes, report, console, sizes);
   Pools pools(sizes, options.seed);
   report.limits = measure_limits(timer, device, pools.int8.data(), sizes.int8);
   console.limits(report.limits);

@@ -29,7 +29,7 @@ inline std::size_t align_slice(double bytes) { return round_up<std::size_t>(stat
 
 /// How one row uses a pool of operands of `element` bytes: sets of X and W, one after the other.
 struct OperandSets {
-  std::size_t w_offset = 0;   ///< of W in a set; X stands at its start
+  std::size_t w_offset = 0;  ///< of W in a set; X stands at its start
   std::size_t set_bytes = 0;
   int sets = 1;
 
@@ -43,19 +43,6 @@ struct OperandSets {
   std::size_t bytes() const { return static_cast<std::size_t>(sets) * set_bytes; }
 };
 
-/// How one row uses a pool of outputs, which rotate as the inputs do, but over no more than it takes to leave L2.
-struct OutputSets {
-  std::size_t set_bytes = 0;
-  int sets = 1;
-
-  OutputSets(const Shape& shape, double element, int input_sets_, double l2_bytes)
-      : set_bytes(align_slice(element * shape.m * shape.n)),
-        sets(std::min(input_sets_, input_sets(static_cast<double>(set_bytes), l2_bytes))) {}
-
-  std::size_t offset(int set) const { return static_cast<std::size_t>(set % sets) * set_bytes; }
-  std::size_t bytes() const { return static_cast<std::size_t>(sets) * set_bytes; }
-};
-
 /// Bytes of the per-token scales, per-channel scales and bias of one set; each vector is aligned to 16 bytes.
 inline std::size_t scale_set_bytes(const Shape& shape) {
   return align_slice(4.0 * round_up(shape.m, 4) + 8.0 * round_up(shape.n, 4));
@@ -64,9 +51,9 @@ inline std::size_t scale_set_bytes(const Shape& shape) {
 /// Bytes of the pools.
 struct PoolSizes {
   std::size_t int8 = 0, fp16 = 0, fp8 = 0;
-  std::size_t scales = 0;       ///< per token and per channel, float; the bias is taken from here, too
-  std::size_t out = 0;
-  std::size_t accumulators = 0;  ///< int32, of the peers that dequantize in a second kernel
+  std::size_t scales = 0;                  ///< per token and per channel, float; the bias is taken from here, too
+  std::size_t out = 0;                     ///< one output: a model recycles its activation buffers, too
+  std::size_t accumulators = 0;            ///< int32, of the peers that dequantize in a second kernel
   std::size_t codes = 0, code_scales = 0;  ///< what quantization writes
   std::size_t workspace = 0;
 
@@ -101,10 +88,10 @@ inline PoolSizes pool_sizes(const Shape& shape, const PoolUse& use, double l2_by
   sizes.fp16 = operands(use.fp16, 2);
   sizes.fp8 = operands(use.fp8, 1);
   sizes.scales = static_cast<std::size_t>(most_sets) * scale_set_bytes(shape);
-  sizes.out = OutputSets(shape, use.out_element, most_sets, l2_bytes).bytes();
-  if (use.accumulators) sizes.accumulators = OutputSets(shape, 4, most_sets, l2_bytes).bytes();
+  sizes.out = align_slice(use.out_element * shape.m * shape.n);
+  if (use.accumulators) sizes.accumulators = align_slice(4.0 * shape.m * shape.n);
   if (use.codes) {
-    sizes.codes = OutputSets({"", shape.m, shape.k, 0}, 1, most_sets, l2_bytes).bytes();
+    sizes.codes = align_slice(1.0 * shape.m * shape.k);
     sizes.code_scales = align_slice(4.0 * shape.m);
   }
   sizes.workspace = use.workspace;

@@ -1,6 +1,5 @@
-#include "library_calls.hpp"
-
 #include "gemm_call.cuh"
+#include "library_calls.hpp"
 #include "w8a8/quant/quantize.cuh"
 
 namespace w8a8::bench {
@@ -30,7 +29,8 @@ void call_quantize(const void* x, std::int8_t* codes, float* scale, int m, int k
   QuantizeOptions options;
   options.dependent_launch = dependent_launch;
   quantize_per_token(TensorView<const half, 2, Device>(static_cast<const half*>(x), {m, k}),
-                     TensorView<std::int8_t, 2, Device>(codes, {m, k}), TensorView<float, 1, Device>(scale, {m}), stream, options);
+                     TensorView<std::int8_t, 2, Device>(codes, {m, k}), TensorView<float, 1, Device>(scale, {m}), stream,
+                     options);
 }
 
 }  // namespace w8a8::bench

@@ -13,7 +13,7 @@ struct Limits {
   double mma_sync_s8_tops = 0;         ///< mma.sync s8, burst
   double mma_sync_s8_tops_sustained = 0;
   double dram_read_gbps = 0;
-  double dram_copy_gbps = 0;  ///< bytes read plus bytes written
+  double dram_copy_gbps = 0;   ///< bytes read plus bytes written
   double empty_kernel_us = 0;  ///< an empty kernel in a graph
 
   struct StreamPoint {

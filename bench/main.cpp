@@ -1,4 +1,5 @@
-// w8a8_bench: see docs/performance.md. Exit codes: 0 done, 1 a regression (compare) or an error while running, 2 unusable arguments.
+// w8a8_bench: see docs/performance.md. Exit codes: 0 done, 1 a regression (compare) or an error while running, 2 unusable
+// arguments.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -19,7 +20,8 @@ void print_list() {
   for (const Preset& preset : presets()) {
     std::printf("  %-14s %s\n", preset.name.c_str(), preset.description.c_str());
     std::string shapes;
-    for (const Layer& layer : preset.layers) shapes += " " + layer.name + " " + std::to_string(layer.n) + "x" + std::to_string(layer.k);
+    for (const Layer& layer : preset.layers)
+      shapes += " " + layer.name + " " + std::to_string(layer.n) + "x" + std::to_string(layer.k);
     for (const Shape& shape : preset.further) shapes += " " + shape.name + " " + shape.text();
     std::printf("                %s\n", shapes.c_str() + 1);
     if (preset.tokens.empty()) continue;

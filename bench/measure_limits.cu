@@ -1,18 +1,17 @@
-#include "measure_limits.hpp"
-
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "measure_limits.hpp"
 #include "plan.hpp"
-#include "w8a8/support/launch.cuh"
 #include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/mma.cuh"
 #include "w8a8/ptx/tma.cuh"
 #include "w8a8/ptx/wgmma.cuh"
 #include "w8a8/support/arch.hpp"
 #include "w8a8/support/integer_math.hpp"
+#include "w8a8/support/launch.cuh"
 #include "w8a8/tensor/tensor.hpp"
 
 namespace w8a8::bench {
@@ -68,7 +67,7 @@ struct WgmmaRate {
     std::int8_t a[stages][128 * 128];  // (stage, rows of both warpgroups x 128 bytes of K)
     std::int8_t b[stages][256 * 128];
   };
-  static constexpr std::size_t shared_bytes = sizeof(Shared) + 1024;  // for the alignment of swizzled tiles
+  static constexpr std::size_t shared_bytes = sizeof(Shared) + 1024;                       // for the alignment of swizzled tiles
   static double operations(int iterations) { return 2.0 * 128 * 256 * 128 * iterations; }  // of a CTA
 };
 
@@ -183,9 +182,11 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
   const int sms = device.multiprocessors;
 
   // An empty kernel.
-  limits.empty_kernel_us = burst_us(timer, {{{"empty", 1, [](int, cudaStream_t stream) {
-                                               launch("empty_kernel", empty_kernel, {1, 32, 1, 0, false, stream});
-                                             }}, 1.0}})[0];
+  limits.empty_kernel_us = burst_us(timer, {{{"empty", 1,
+                                              [](int, cudaStream_t stream) {
+                                                launch("empty_kernel", empty_kernel, {1, 32, 1, 0, false, stream});
+                                              }},
+                                             1.0}})[0];
 
   // Streaming reads: for each size the best of a few ways to read; rotating sets, as everywhere.
   const auto read_work = [&](auto kernel, double size, int blocks_per_sm) {
@@ -212,31 +213,40 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
 
   // A copy of one half to the other.
   const std::size_t half_bytes = bytes / 2 / 4096 * 4096;
-  const double copy_us = burst_us(timer, {{{"copy", 1, [=](int, cudaStream_t stream) {
-                                              launch("stream_copy_kernel", stream_copy_kernel,
-                                                     {static_cast<unsigned>(4 * sms), stream_threads, 1, 0, false, stream},
-                                                     reinterpret_cast<const uint4*>(pool), reinterpret_cast<uint4*>(pool + half_bytes),
-                                                     static_cast<std::int64_t>(half_bytes / 16));
-                                            }}, static_cast<double>(half_bytes) / 1e6}})[0];
+  const double copy_us =
+      burst_us(timer, {{{"copy", 1,
+                         [=](int, cudaStream_t stream) {
+                           launch("stream_copy_kernel", stream_copy_kernel,
+                                  {static_cast<unsigned>(4 * sms), stream_threads, 1, 0, false, stream},
+                                  reinterpret_cast<const uint4*>(pool), reinterpret_cast<uint4*>(pool + half_bytes),
+                                  static_cast<std::int64_t>(half_bytes / 16));
+                         }},
+                        static_cast<double>(half_bytes) / 1e6}})[0];
   limits.dram_copy_gbps = 2.0 * static_cast<double>(half_bytes) / copy_us * 1e-3;
 
   // Tensor cores. A launch lasts two to three milliseconds, so that filling shared memory does not count.
   constexpr int iterations = 4000, mma_iterations = 15000;
   if (is_compiled_for_device(wgmma_rate_kernel, WgmmaRate::threads) && bytes >= sms * sizeof(WgmmaRate::Shared)) {
-    const Rate time = rate(timer, {"wgmma", 1, [=, &never](int, cudaStream_t stream) {
-                                     launch("wgmma_rate_kernel", wgmma_rate_kernel,
-                                            {static_cast<unsigned>(sms), WgmmaRate::threads, 1, WgmmaRate::shared_bytes, false, stream},
-                                            reinterpret_cast<const uint4*>(pool), iterations, never.data());
-                                   }}, 1000);
+    const Rate time = rate(timer,
+                           {"wgmma", 1,
+                            [=, &never](int, cudaStream_t stream) {
+                              launch("wgmma_rate_kernel", wgmma_rate_kernel,
+                                     {static_cast<unsigned>(sms), WgmmaRate::threads, 1, WgmmaRate::shared_bytes, false, stream},
+                                     reinterpret_cast<const uint4*>(pool), iterations, never.data());
+                            }},
+                           1000);
     limits.wgmma_s8_tops = sms * WgmmaRate::operations(iterations) / time.burst_us * 1e-6;
     limits.wgmma_s8_tops_sustained = sms * WgmmaRate::operations(iterations) / time.sustained_us * 1e-6;
   }
   if (device.compute_capability >= 80) {
-    const Rate time = rate(timer, {"mma.sync", 1, [=, &never](int, cudaStream_t stream) {
-                                     launch("mma_rate_kernel", mma_rate_kernel,
-                                            {static_cast<unsigned>(2 * sms), MmaRate::threads, 1, 0, false, stream},
-                                            reinterpret_cast<const std::uint32_t*>(pool), mma_iterations, never.data());
-                                   }}, 1000);
+    const Rate time = rate(timer,
+                           {"mma.sync", 1,
+                            [=, &never](int, cudaStream_t stream) {
+                              launch("mma_rate_kernel", mma_rate_kernel,
+                                     {static_cast<unsigned>(2 * sms), MmaRate::threads, 1, 0, false, stream},
+                                     reinterpret_cast<const std::uint32_t*>(pool), mma_iterations, never.data());
+                            }},
+                           1000);
     limits.mma_sync_s8_tops = 2 * sms * MmaRate::operations(mma_iterations) / time.burst_us * 1e-6;
     limits.mma_sync_s8_tops_sustained = 2 * sms * MmaRate::operations(mma_iterations) / time.sustained_us * 1e-6;
   }

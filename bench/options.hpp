@@ -41,7 +41,7 @@ struct Options {
   bool list = false;
   std::string help;  ///< not empty: print this and stop
 
-  std::vector<Shape> shapes;  ///< in the order in which they are measured
+  std::vector<Shape> shapes;   ///< in the order in which they are measured
   bool default_shapes = true;  ///< neither --preset nor --shape was given
   Kernel kernel = Kernel::automatic;
   std::string configuration;
@@ -97,7 +97,8 @@ inline Options parse_options(std::vector<std::string> arguments) {
       suite->add_option("--preset", preset_words, "shapes by name (several: commas); --list prints them");
       suite->add_option("--shape", shape_words, "shapes as MxNxK (several: commas)");
       suite->add_option("-m,--m", token_words, "list of M that replaces the preset's");
-      suite->add_option("--time-budget", options.time_budget, "seconds that the rows may take together")->check(CLI::PositiveNumber);
+      suite->add_option("--time-budget", options.time_budget, "seconds that the rows may take together")
+          ->check(CLI::PositiveNumber);
     }
     if (gemm) {
       suite->add_option("--kernel", kernel_word, "kernel family: auto, sm80, sm90, host");
@@ -144,8 +145,9 @@ inline Options parse_options(std::vector<std::string> arguments) {
     return options;
   }
   options.suite = detail::one_of("suite", options.suite_name, suites);
-  options.kernel = detail::one_of<Kernel>("--kernel", kernel_word,
-                                          {{"auto", Kernel::automatic}, {"sm80", Kernel::sm80}, {"sm90", Kernel::sm90}, {"host", Kernel::host}});
+  options.kernel = detail::one_of<Kernel>(
+      "--kernel", kernel_word,
+      {{"auto", Kernel::automatic}, {"sm80", Kernel::sm80}, {"sm90", Kernel::sm90}, {"host", Kernel::host}});
   options.output = detail::one_of<Output>("--output", output_word,
                                           {{"half", Output::half}, {"bfloat16", Output::bfloat16}, {"float", Output::float32}});
   options.bias = !no_bias;
@@ -176,7 +178,8 @@ inline Options parse_options(std::vector<std::string> arguments) {
     for (const int m : tokens) options.shapes.push_back({shape.name, m, shape.n, shape.k});
   }
   for (const Shape& shape : options.shapes) {
-    if (shape.k > maximum_k) throw UsageError("--shape: K must be at most " + std::to_string(maximum_k) + ", got " + shape.text());
+    if (shape.k > maximum_k)
+      throw UsageError("--shape: K must be at most " + std::to_string(maximum_k) + ", got " + shape.text());
   }
   return options;
 }

@@ -66,12 +66,14 @@ struct CublasPeers::Product {
     return good;
   }
 
-  cublasStatus_t enqueue(cublasLtHandle_t handle, const void* w, const void* x, void* out, void* workspace, cudaStream_t stream) const {
+  cublasStatus_t enqueue(cublasLtHandle_t handle, const void* w, const void* x, void* out, void* workspace,
+                         cudaStream_t stream) const {
     const std::int32_t one_int = 1, zero_int = 0;
     const float one = 1, zero = 0;
     const void* alpha = integer ? static_cast<const void*>(&one_int) : &one;
     const void* beta = integer ? static_cast<const void*>(&zero_int) : &zero;
-    return cublasLtMatmul(handle, description, alpha, w, a, x, b, beta, out, d, out, d, &algorithm, workspace, workspace_bytes, stream);
+    return cublasLtMatmul(handle, description, alpha, w, a, x, b, beta, out, d, out, d, &algorithm, workspace, workspace_bytes,
+                          stream);
   }
 };
 
@@ -95,15 +97,18 @@ std::string CublasPeers::version() {
   return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
 }
 
-std::shared_ptr<CublasPeers::Product> CublasPeers::make_product(const std::string& peer, const Shape& shape, cudaDataType_t d_type,
-                                                                bool bias) const {
+std::shared_ptr<CublasPeers::Product> CublasPeers::make_product(const std::string& peer, const Shape& shape,
+                                                                cudaDataType_t d_type, bool bias) const {
   auto product = std::make_shared<Product>();
   Product& p = *product;
   p.integer = peer == peer_int8;
   p.rowwise = peer == peer_fp8_rowwise;
   p.scaled = p.rowwise || peer == peer_fp8;
   p.bias = bias && !p.integer;
-  const cudaDataType_t type = p.integer ? CUDA_R_8I : p.scaled ? CUDA_R_8F_E4M3 : output_ == Output::bfloat16 ? CUDA_R_16BF : CUDA_R_16F;
+  const cudaDataType_t type = p.integer                     ? CUDA_R_8I
+                              : p.scaled                    ? CUDA_R_8F_E4M3
+                              : output_ == Output::bfloat16 ? CUDA_R_16BF
+                                                            : CUDA_R_16F;
   check_cublas(cublasLtMatmulDescCreate(&p.description, p.integer ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F,
                                         p.integer ? CUDA_R_32I : CUDA_R_32F),
                "cublasLtMatmulDescCreate");
@@ -123,27 +128,27 @@ std::shared_ptr<CublasPeers::Product> CublasPeers::make_product(const std::strin
     good = good && set_attribute(p.description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, d_type);
   }
   good = good && p.bind(pools_.scale_set(shape, 0));
-  const auto m = static_cast<std::uint64_t>(shape.m), n = static_cast<std::uint64_t>(shape.n), k = static_cast<std::uint64_t>(shape.k);
+  const auto m = static_cast<std::uint64_t>(shape.m), n = static_cast<std::uint64_t>(shape.n),
+             k = static_cast<std::uint64_t>(shape.k);
   check_cublas(cublasLtMatrixLayoutCreate(&p.a, type, k, n, shape.k), "cublasLtMatrixLayoutCreate");
   check_cublas(cublasLtMatrixLayoutCreate(&p.b, type, k, m, shape.k), "cublasLtMatrixLayoutCreate");
   check_cublas(cublasLtMatrixLayoutCreate(&p.d, p.integer ? CUDA_R_32I : d_type, n, m, shape.n), "cublasLtMatrixLayoutCreate");
   return good ? product : nullptr;
 }
 
-std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shape, double guess_us,
-                                      const void* x) {
+std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shape, double guess_us, const void* x) {
   const bool integer = peer == peer_int8, half_operands = peer == peer_fp16;
   const double element = half_operands ? 2 : 1;
   const OperandSets inputs(shape, element, l2_bytes_);
-  const OutputSets outputs(shape, output_ == Output::float32 ? 4 : 2, inputs.sets, l2_bytes_);
-  const OutputSets sums(shape, 4, inputs.sets, l2_bytes_);
+  auto* const out = const_cast<std::uint8_t*>(pools_.out.data());
+  auto* const sums = reinterpret_cast<std::int32_t*>(const_cast<std::uint8_t*>(pools_.accumulators.data()));
   const auto* operands = half_operands ? reinterpret_cast<const std::uint8_t*>(pools_.fp16.data())
                          : integer     ? reinterpret_cast<const std::uint8_t*>(pools_.int8.data())
                                        : reinterpret_cast<const std::uint8_t*>(pools_.fp8.data());
   const auto multiply_set = [=](Product& product, int set, cudaStream_t stream) {
     product.bind(pools_.scale_set(shape, set));
-    auto* out = const_cast<std::uint8_t*>(integer ? pools_.accumulators.data() + sums.offset(set) : pools_.out.data() + outputs.offset(set));
-    return product.enqueue(handle_, operands + inputs.w(set), x ? x : operands + inputs.x(set), out,
+    void* d = integer ? static_cast<void*>(sums) : out;
+    return product.enqueue(handle_, operands + inputs.w(set), x ? x : operands + inputs.x(set), d,
                            const_cast<std::uint8_t*>(workspace_.data()), stream);
   };
 
@@ -158,17 +163,21 @@ std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shap
       if (!candidate) continue;
       cublasLtMatmulPreference_t preference = nullptr;
       check_cublas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-      cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
+      cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes,
+                                           sizeof workspace_bytes);
       cublasLtMatmulHeuristicResult_t found[heuristics];
       int count = 0;
-      const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, candidate->description, candidate->a, candidate->b,
-                                                                   candidate->d, candidate->d, preference, heuristics, found, &count);
+      const cublasStatus_t status =
+          cublasLtMatmulAlgoGetHeuristic(handle_, candidate->description, candidate->a, candidate->b, candidate->d, candidate->d,
+                                         preference, heuristics, found, &count);
       cublasLtMatmulPreferenceDestroy(preference);
       if (status != CUBLAS_STATUS_SUCCESS) continue;
       cublasLtMatmulAlgo_t best{};
       for (int i = 0; i < count; ++i) {
         candidate->algorithm = found[i].algo;
-        const auto try_one = [&](int set, cudaStream_t stream) { check_cublas(multiply_set(*candidate, set, stream), "cublasLtMatmul"); };
+        const auto try_one = [&](int set, cudaStream_t stream) {
+          check_cublas(multiply_set(*candidate, set, stream), "cublasLtMatmul");
+        };
         try {
           // Half a millisecond of launches tells them apart well enough.
           const int launches = static_cast<int>(std::clamp(500.0 / std::max(guess_us, 1.0), 1.0, 64.0));
@@ -195,9 +204,8 @@ std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shap
                 check_cublas(multiply_set(*kept, set, stream), "cublasLtMatmul");
                 if (!integer) return;
                 const Pools::ScaleSet scales = pools_.scale_set(shape, set);
-                dequantize_peer(reinterpret_cast<const std::int32_t*>(pools_.accumulators.data() + sums.offset(set)), scales.token,
-                                scales.channel, bias_ ? scales.bias : nullptr,
-                                const_cast<std::uint8_t*>(pools_.out.data()) + outputs.offset(set), output_, shape.m, shape.n, stream);
+                dequantize_peer(sums, scales.token, scales.channel, bias_ ? scales.bias : nullptr, out, output_, shape.m, shape.n,
+                                stream);
               }};
 }
 

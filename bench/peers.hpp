@@ -21,9 +21,9 @@ class CublasPeers {
   CublasPeers(Timer& timer, const Pools& pools, double l2_bytes, Output output, bool bias);
   ~CublasPeers();
 
-  /// The work of a peer (a name of peer_names()) on a shape, its algorithm chosen by timing what the heuristics offer; empty where
-  /// cuBLASLt offers none for this card, version or shape. The choice is kept for the shape. `guess_us`: about what it takes.
-  /// `x`, where given, takes the place of the pool's activations in every set.
+  /// The work of a peer (a name of peer_names()) on a shape, its algorithm chosen by timing what the heuristics offer; empty
+  /// where cuBLASLt offers none for this card, version or shape. The choice is kept for the shape. `guess_us`: about what it
+  /// takes. `x`, where given, takes the place of the pool's activations in every set.
   std::optional<Work> work(const std::string& peer, const Shape& shape, double guess_us, const void* x = nullptr);
 
   static std::string version();

@@ -1,4 +1,5 @@
-// How much is run for a figure: input sets, launches a graph, samples, rounds. Plain arithmetic, so that it is tested without a GPU.
+// How much is run for a figure: input sets, launches a graph, samples, rounds. Plain arithmetic, so that it is tested without a
+// GPU.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +43,7 @@ inline int sustained_rounds(double round_us) {
 
 /// What a time budget allows each row.
 struct RowPlan {
-  int burst_rounds = 2;     ///< bursts a contender; 0: the row is not measured
+  int burst_rounds = 2;  ///< bursts a contender; 0: the row is not measured
   bool sustained = true;
 };
 

@@ -18,9 +18,9 @@ namespace w8a8::bench {
 /// Times of one row in microseconds; zero or less where a figure was not taken.
 struct Row {
   Shape shape;
-  std::string kernel;  ///< the configuration that ran
-  Summary burst;       ///< after 100 ms of idling
-  Summary sustained;   ///< after 400 ms of load
+  std::string kernel;           ///< the configuration that ran
+  Summary burst;                ///< after 100 ms of idling
+  Summary sustained;            ///< after 400 ms of load
   double sm_mhz = 0;            ///< SM clock in the bursts
   double sm_mhz_sustained = 0;  ///< SM clock in the sustained figure
   double operations = 0, bytes = 0;
@@ -109,9 +109,11 @@ inline nlohmann::json to_json(const Report& report) {
   nlohmann::json results = nlohmann::json::array(), skipped = nlohmann::json::array();
   for (const Row& row : report.rows) results.push_back(to_json(row));
   for (const auto& row : report.skipped) {
-    skipped.push_back({{"name", row.shape.name}, {"m", row.shape.m}, {"n", row.shape.n}, {"k", row.shape.k}, {"reason", row.reason}});
+    skipped.push_back(
+        {{"name", row.shape.name}, {"m", row.shape.m}, {"n", row.shape.n}, {"k", row.shape.k}, {"reason", row.reason}});
   }
-  nlohmann::json json = {{"suite", report.suite}, {"context", report.context}, {"limits", to_json(report.limits)}, {"results", results}};
+  nlohmann::json json = {
+      {"suite", report.suite}, {"context", report.context}, {"limits", to_json(report.limits)}, {"results", results}};
   if (!skipped.empty()) json["skipped"] = skipped;
   return json;
 }
@@ -224,8 +226,9 @@ inline std::string table_row(const Row& row) {
   if (row.limit_us > 0 && us > 0) std::snprintf(percent, sizeof percent, "%.0f%%", 100 * row.limit_us / us);
   const Shape& s = row.shape;
   std::snprintf(text, sizeof text, "%-11s %-17s %7s %7s %5s  %-17s %6s%s", s.name.c_str(), s.text().c_str(),
-                us > 0 ? detail::short_number(us).c_str() : "-", row.limit_us > 0 ? detail::short_number(row.limit_us).c_str() : "-", percent,
-                best.c_str(), ratio.c_str(), row.noisy() ? " ~" : "");
+                us > 0 ? detail::short_number(us).c_str() : "-",
+                row.limit_us > 0 ? detail::short_number(row.limit_us).c_str() : "-", percent, best.c_str(), ratio.c_str(),
+                row.noisy() ? " ~" : "");
   return text;
 }
 

@@ -179,7 +179,8 @@ class Timer {
 
   double elapsed_us(int pair) {
     float milliseconds = 0;
-    check_cuda(cudaEventElapsedTime(&milliseconds, events_[pair].first.get(), events_[pair].second.get()), "cudaEventElapsedTime");
+    check_cuda(cudaEventElapsedTime(&milliseconds, events_[pair].first.get(), events_[pair].second.get()),
+               "cudaEventElapsedTime");
     return 1e3 * milliseconds;
   }
 

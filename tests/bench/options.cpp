@@ -37,9 +37,10 @@ TEST_CASE("the defaults of a suite") {
 }
 
 TEST_CASE("every flag is read") {
-  const Options options = parse_options({"linear", "--shape", "16x6144x4096,1x8x32", "--kernel", "sm80", "--configuration", "sm80_gemm/x",
-                                         "--output", "bfloat16", "--no-bias", "--dependent-launch", "--peers",
-                                         "cublaslt_fp16,cublaslt_fp8", "--time-budget", "60", "--seed", "7", "--json", "out.json"});
+  const Options options =
+      parse_options({"linear", "--shape", "16x6144x4096,1x8x32", "--kernel", "sm80", "--configuration", "sm80_gemm/x", "--output",
+                     "bfloat16", "--no-bias", "--dependent-launch", "--peers", "cublaslt_fp16,cublaslt_fp8", "--time-budget",
+                     "60", "--seed", "7", "--json", "out.json"});
   CHECK(options.suite == Suite::linear);
   REQUIRE(options.shapes.size() == 2);
   CHECK(options.shapes[0] == Shape{"custom", 16, 6144, 4096});

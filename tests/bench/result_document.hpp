@@ -12,7 +12,8 @@ namespace w8a8_test {
 inline w8a8::bench::Report report_with(const std::vector<double>& times_us) {
   w8a8::bench::Report report;
   report.suite = "gemm";
-  report.context = {{"device", "a card"}, {"driver", "1"}, {"cuda", "13.0"}, {"date", "2026-01-01T00:00:00Z"}, {"headers_sha256", "0"}};
+  report.context = {
+      {"device", "a card"}, {"driver", "1"}, {"cuda", "13.0"}, {"date", "2026-01-01T00:00:00Z"}, {"headers_sha256", "0"}};
   report.limits.wgmma_s8_tops = 1900;
   report.limits.mma_sync_s8_tops = 1300;
   report.limits.dram_read_gbps = 4500;
