@@ -16,7 +16,6 @@
 #include <type_traits>
 
 #include "w8a8/epilogue/concept.hpp"
-#include "w8a8/support/launch.cuh"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/tuning/sm80_gemm.hpp"
 #include "w8a8/layout/mma_fragment.hpp"
@@ -30,6 +29,7 @@
 #include "w8a8/ptx/st_shared.cuh"
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/integer_math.hpp"
+#include "w8a8/support/launch.cuh"
 
 namespace w8a8 {
 namespace detail {
@@ -277,8 +277,8 @@ W8A8_DEVICE void sm80_gemm_add_slices(std::int32_t (&acc)[Config::warp_m / 16][C
 /// (row, column): where the warp's outputs begin in the CTA's tile at (m0, n0).
 template <class Config, class Out, class Epilogue>
 W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, Sm80GemmStorage<Config, Out, Epilogue>& storage,
-                                 const std::int32_t (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], int row,
-                                 int column, int warp, int lane) {
+                                 const std::int32_t (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], int row, int column,
+                                 int warp, int lane) {
   using Storage = Sm80GemmStorage<Config, Out, Epilogue>;
   struct alignas(2 * sizeof(Out)) Pair {
     Out first, second;
@@ -402,8 +402,8 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
 
   auto& acc = warp_tile.accumulators;
   if constexpr (Config::warps_k > 1) sm80_gemm_add_slices<Config>(acc, storage.buffer, tile, slice, lane);
-  sm80_gemm_store<Config>(p, storage, acc, warp_row * Config::warp_m,
-                          warp_column * Config::warp_n + slice * Config::store_n, warp, lane);
+  sm80_gemm_store<Config>(p, storage, acc, warp_row * Config::warp_m, warp_column * Config::warp_n + slice * Config::store_n,
+                          warp, lane);
 }
 
 /// Launches one configuration.
