@@ -9,6 +9,12 @@ function(w8a8_set_usage target)
   target_link_libraries(${target} INTERFACE "$<BUILD_INTERFACE:$<IF:${shared},CUDA::cudart,CUDA::cudart_static>>"
                                             "$<BUILD_INTERFACE:Threads::Threads>")
 
+  # Only io/ needs it.
+  find_package(nlohmann_json 3.9 QUIET)
+  if(TARGET nlohmann_json::nlohmann_json)
+    target_link_libraries(${target} INTERFACE "$<BUILD_INTERFACE:nlohmann_json::nlohmann_json>")
+  endif()
+
   # CUDA 13 keeps libcu++ and CUB in a folder of their own, which nvcc finds and a host compiler does not.
   set(includes ${CUDAToolkit_INCLUDE_DIRS})
   foreach(dir IN LISTS CUDAToolkit_INCLUDE_DIRS)
