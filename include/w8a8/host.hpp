@@ -1,9 +1,10 @@
-// All of w8a8 that needs no nvcc.
+// All of w8a8 that needs no nvcc, but for io/, which needs nlohmann/json.
 #pragma once
 
 #include "w8a8/epilogue/activation.hpp"
 #include "w8a8/epilogue/dequantize.hpp"
 #include "w8a8/gemm/host_gemm.hpp"
-#include "w8a8/quant/scale.hpp"
+#include "w8a8/nn/w8a8_linear.hpp"
+#include "w8a8/quant/quantize.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/tensor/tensor.hpp"

@@ -1,5 +1,7 @@
-// All of w8a8.
+// All of w8a8, but for io/, which needs nlohmann/json.
 #pragma once
 
 #include "w8a8/gemm/gemm.cuh"
 #include "w8a8/host.hpp"
+#include "w8a8/nn/w8a8_linear.cuh"
+#include "w8a8/quant/quantize.cuh"

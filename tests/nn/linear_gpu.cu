@@ -35,7 +35,7 @@ Tensor<T, Rank, Device> poisoned_on_device(const std::array<std::int64_t, Rank>&
   return clone_to<Device>(poisoned<T, Rank>(shape).view());
 }
 
-TEST_CASE("layers on the GPU: parameters are the CPU's, from weights in either space", "[nn]") {
+TEST_CASE("layers on the GPU: parameters are the CPU's, from weights in either space", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
   Random random(1);
   const auto linear = random_linear<half>(random, 333, 129);
@@ -60,7 +60,7 @@ TEST_CASE("layers on the GPU: parameters are the CPU's, from weights in either s
   CHECK(difference(values(linear.weight), on_host(there.weight)) == "");
 }
 
-TEST_CASE("dynamic layer on the GPU: forward from half", "[nn]") {
+TEST_CASE("dynamic layer on the GPU: forward from half", "[gpu][nn][sanitizer]") {
   W8A8_REQUIRE_GPU();
   Random random(2);
   const Stream stream;
@@ -92,7 +92,7 @@ TEST_CASE("dynamic layer on the GPU: forward from half", "[nn]") {
   }
 }
 
-TEST_CASE("static layer on the GPU: batches, bfloat16, half scales", "[nn]") {
+TEST_CASE("static layer on the GPU: batches, bfloat16, half scales", "[gpu][nn][sanitizer]") {
   W8A8_REQUIRE_GPU();
   Random random(3);
   const Stream stream;
@@ -114,7 +114,7 @@ TEST_CASE("static layer on the GPU: batches, bfloat16, half scales", "[nn]") {
   }
 }
 
-TEST_CASE("dynamic layer on the GPU: INT8 input", "[nn]") {
+TEST_CASE("dynamic layer on the GPU: INT8 input", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
   Random random(4);
   const std::int64_t m = 70, k = 200, n = 90;
@@ -137,7 +137,7 @@ TEST_CASE("dynamic layer on the GPU: INT8 input", "[nn]") {
   CHECK(difference(values(expected), on_host(y), n) == "");
 }
 
-TEST_CASE("dynamic layer on the GPU: fc1 is the CPU's up to tanh", "[nn]") {
+TEST_CASE("dynamic layer on the GPU: fc1 is the CPU's up to tanh", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
   Random random(5);
   for (const std::int64_t tokens : {1, 40, 200}) {
@@ -162,7 +162,7 @@ TEST_CASE("dynamic layer on the GPU: fc1 is the CPU's up to tanh", "[nn]") {
   }
 }
 
-TEST_CASE("dynamic layer on the GPU: forward can be captured in a graph", "[nn]") {
+TEST_CASE("dynamic layer on the GPU: forward can be captured in a graph", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
   Random random(6);
   const Stream stream;
