@@ -51,7 +51,7 @@ def layers(document):
 def save(figure, out, name):
     out.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
-    figure.savefig(out / f"{name}.svg")
+    figure.savefig(out / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
     print(f"{out / name}.svg")
 
@@ -82,7 +82,7 @@ def plot_throughput(document, out, name, title):
         axis.set(xscale="log", yscale="log", title=f"{layer}: N={n}, K={k}", xlabel="M (tokens)", ylabel="TOPS")
         axis.set_xscale("log", base=2)
         axis.grid(alpha=0.3)
-    axes.flat[0].legend(fontsize=7)
+    axes.flat[0].legend(fontsize=6, loc="lower right")
     figure.suptitle(f"{title}, {document['context']['device']}")
     save(figure, out, name)
 
