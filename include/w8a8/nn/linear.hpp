@@ -1,8 +1,16 @@
 // A linear layer in floating point: what the INT8 layers are made from.
 #pragma once
 
-#include <cstdint>
+#include <cuda_runtime_api.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+#include "w8a8/nn/host_linear.hpp"
+#include "w8a8/nn/module.hpp"
+#include "w8a8/nn/tokens.hpp"
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/floating_point.hpp"
 #include "w8a8/tensor/space.hpp"
@@ -17,16 +25,17 @@ struct LinearView {
   static_assert(is_floating_v<T>, "LinearView: float, half or bfloat16");
 
   MatrixView<const T, Space> weight;  ///< out_features x in_features
-  VectorView<const T, Space> bias;    ///< out_features, or length 0 for none
+  VectorView<const T, Space> bias;    ///< out_features, or a null pointer for none
 
   std::int64_t in_features() const { return weight.extent(1); }
   std::int64_t out_features() const { return weight.extent(0); }
   bool has_bias() const { return bias.data() != nullptr; }
 };
 
-/// y = x W^T + b with its own weights: float, half or bfloat16, in `Space`. Move-only.
+/// y = x W^T + b with its own weights: float, half or bfloat16, in `Space`. Move-only. forward() runs on the CPU, with FP32 sums;
+/// a Linear in device memory holds weights for the INT8 layers to be made from and cannot run by itself.
 template <class T = half, class Space = Host>
-struct Linear {
+struct Linear : Module<T, Space> {
   static_assert(is_floating_v<T>, "Linear: float, half or bfloat16");
 
   Tensor<T, 2, Space> weight;  ///< out_features x in_features
@@ -42,6 +51,29 @@ struct Linear {
   std::int64_t in_features() const { return weight.extent(1); }
   std::int64_t out_features() const { return weight.extent(0); }
   bool has_bias() const { return bias.data() != nullptr; }
+
+  std::vector<Parameter> parameters() override {
+    std::vector<Parameter> own = {parameter("weight", weight)};
+    if (has_bias()) own.push_back(parameter("bias", bias));
+    return own;
+  }
+
+  std::int64_t out_features(std::int64_t features) const override {
+    w8a8::detail::check_features("Linear", features, in_features());
+    return out_features();
+  }
+
+  std::size_t workspace_bytes(std::int64_t, std::int64_t) const override { return 0; }
+
+  void forward(const MatrixView<const T, Space>& input, const MatrixView<T, Space>& output,
+               const VectorView<std::byte, Space>& = {}, cudaStream_t = nullptr) const override {
+    w8a8::detail::check_tokens("Linear::forward", input, output, in_features(), out_features());
+    if constexpr (std::is_same_v<Space, Host>) {
+      w8a8::detail::host_linear(input, weight.view(), bias.view(), output);
+    } else {
+      throw Error("Linear::forward", "Space", "Host: floating-point layers run on the CPU only", "Device");
+    }
+  }
 };
 
 template <class T, class Space>

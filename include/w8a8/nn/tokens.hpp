@@ -25,6 +25,11 @@ MatrixView<T, Space> as_matrix(const char* function, const char* argument, const
   return {view.data(), {batch * tokens, view.extent(2)}, {tokens == 1 ? view.stride(0) : view.stride(1), view.stride(2)}};
 }
 
+/// Checks the width of the tokens that reach a module.
+inline void check_features(const char* function, std::int64_t features, std::int64_t in_features) {
+  if (features != in_features) throw Error(function, "in_features", text(in_features), text(features));
+}
+
 /// Checks a layer's input and output: equal in all dimensions but the last, which are the layer's features.
 template <class X, class Out, int Rank, class Space>
 void check_tokens(const char* function, const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output,
