@@ -182,14 +182,21 @@ struct LinearSuite : GemmSuite {
     return a;
   }
 
+  /// The weight may be read while the quantizer runs: so does the layer (nn/w8a8_linear.hpp).
+  static GemmOptions gemm_options(const Run& run) {
+    GemmOptions options = run.gemm_options();
+    options.dependent_launch = true;
+    return options;
+  }
+
   std::string kernel(const Run& run, const Shape& shape) const override {
-    return gemm_kernel(run.options.output, quantized_arguments(run, shape, 0), run.gemm_options());
+    return gemm_kernel(run.options.output, quantized_arguments(run, shape, 0), gemm_options(run));
   }
 
   Work ours(const Run& run, const Shape& shape) const override {
     return {"ours", OperandSets(shape, 1, run.l2()).sets, [run, shape](int set, cudaStream_t stream) {
               quantize(run, shape, set, stream);
-              call_gemm(run.options.output, quantized_arguments(run, shape, set), run.gemm_options(), stream);
+              call_gemm(run.options.output, quantized_arguments(run, shape, set), gemm_options(run), stream);
             }};
   }
 

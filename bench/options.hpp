@@ -125,8 +125,7 @@ inline Options parse_options(std::vector<std::string> arguments) {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
     app.parse(arguments);
   } catch (const CLI::CallForHelp&) {
-    const auto chosen = app.get_subcommands();
-    options.help = chosen.empty() ? app.help() : chosen.front()->help();
+    options.help = app.help();  // of the suite, where one was named
     return options;
   } catch (const CLI::ParseError& error) {
     std::string line = error.what();
