@@ -24,6 +24,9 @@ class Count : public Catch::EventListenerBase {
 
 CATCH_REGISTER_LISTENER(Count)
 
+void choose_reporter(Catch::ConfigData&) {}
+bool lists_names(const Catch::ConfigData&) { return false; }
+
 }  // namespace
 
 #else
@@ -77,23 +80,20 @@ class Console : public Catch::ConsoleReporter {
 
 CATCH_REGISTER_REPORTER("w8a8", Console)
 
+void choose_reporter(Catch::ConfigData& config) { config.reporterName = "w8a8"; }
+bool lists_names(const Catch::ConfigData& config) { return config.listTestNamesOnly; }
+
 }  // namespace
 
 #endif
 
 int main(int argc, char** argv) {
   Catch::Session session;
-#if !defined(CATCH_VERSION_MAJOR) || CATCH_VERSION_MAJOR < 3
-  session.configData().reporterName = "w8a8";
-#endif
+  choose_reporter(session.configData());
   if (const int usage = session.applyCommandLine(argc, argv)) return usage;
   const int result = session.run();
-  const auto& config = session.configData();
-  bool listing = config.listTests || config.listTags || config.listReporters || config.showHelp;
-#if !defined(CATCH_VERSION_MAJOR) || CATCH_VERSION_MAJOR < 3
-  listing = listing || config.listTestNamesOnly;
-#endif
-  if (listing) return result;
+  const Catch::ConfigData& config = session.configData();
+  if (config.listTests || config.listTags || config.listReporters || config.showHelp || lists_names(config)) return result;
   std::printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
   if (failed > 0) return 1;
   return passed == 0 && skipped > 0 ? 4 : result;
