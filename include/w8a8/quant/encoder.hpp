@@ -89,6 +89,57 @@ struct DynamicEncoder {
   }
 };
 
+/// Codes clamp(rint(x * inverse) + zero_point, low, high).
+struct AsymmetricCoder {
+  float inverse;
+  int zero_point, low, high;
+  bool finite;
+
+  W8A8_HOST_DEVICE void encode(const Group<float>& x, Group<std::int8_t>& codes) const {
+    const float below = static_cast<float>(low - zero_point), above = static_cast<float>(high - zero_point);
+    std::uint32_t word[group_size], packed[2];
+    for (int i = 0; i < group_size; ++i) {
+      // Clamped before it is rounded: the bounds are whole, so that the code is the same. A NaN product (0 times an infinite
+      // inverse cannot be; a row that is not finite can) is not below and not above.
+      float y = multiply(x[i], inverse);
+      y = y < below ? below : (y > above ? above : y);
+      word[i] = finite ? code_bits(y) + static_cast<std::uint32_t>(zero_point) : 0;
+    }
+    for (int i = 0; i < 2; ++i) packed[i] = pack_low_bytes(word[4 * i], word[4 * i + 1], word[4 * i + 2], word[4 * i + 3]);
+    std::memcpy(&codes, packed, sizeof codes);
+  }
+};
+
+/// A scale and a zero point a row, from the row's largest and smallest element.
+template <class Scale>
+struct AsymmetricEncoder {
+  static constexpr int words = 2;  // magnitude of max(0, x) and of max(0, -x); a NaN counts in both
+
+  Scale* scale;
+  std::int32_t* zero_point;
+  int bits;
+
+  template <class T>
+  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const Group<T>& x) {
+    for (int i = 0; i < group_size; ++i) {
+      const std::uint32_t v = float_bits(to_float(x[i])), magnitude = v & 0x7fffffffu;
+      const bool negative = v != magnitude;
+      const std::uint32_t rises = negative && !is_nonfinite_magnitude(magnitude) ? 0 : magnitude;
+      extent[0] = max_of(extent[0], rises);
+      extent[1] = max_of(extent[1], negative ? magnitude : 0);
+    }
+  }
+
+  W8A8_HOST_DEVICE AsymmetricCoder coder(const std::uint32_t (&extent)[words], std::int64_t row, bool store) const {
+    const AsymmetricScale<Scale> s = asymmetric_scale<Scale>(extent[0], extent[1], bits);
+    if (store) {
+      scale[row] = s.scale;
+      zero_point[row] = s.zero_point;
+    }
+    return {inverse_scale(to_float(s.scale)), s.zero_point, -(1 << (bits - 1)), qmax(bits), s.finite};
+  }
+};
+
 /// One given scale for all rows: nothing of the row is looked at.
 struct StaticEncoder {
   static constexpr int words = 0;

@@ -63,7 +63,7 @@ RowTask<Plain<std::remove_const_t<X>>, DynamicEncoder<Scale>> row_scale_task(con
   const RowShape shape = check_input(function, argument, x);
   check_same_shape(function, "out", out, shape);
   check_vector(function, "scale", scale, shape.rows);
-  return {{{x.data(), rows_of(x).stride}}, {scale.data(), options.bits}, rows_of(out), shape};
+  return {{input_rows(x)}, {scale.data(), options.bits}, rows_of(out), shape};
 }
 
 template <class X, class Space>
@@ -75,7 +75,7 @@ RowTask<Plain<std::remove_const_t<X>>, StaticEncoder> static_scale_task(const ch
   const RowShape shape = check_input(function, "x", x);
   check_same_shape(function, "out", out, shape);
   check_static_scale(function, scale);
-  return {{{x.data(), rows_of(x).stride}}, {inverse_scale(scale), qmax(options.bits)}, rows_of(out), shape};
+  return {{input_rows(x)}, {inverse_scale(scale), qmax(options.bits)}, rows_of(out), shape};
 }
 
 template <class Producer, class Encoder>

@@ -40,7 +40,7 @@ struct Group {
 
 /// Device: brings 16-bit elements that were read one by one into four registers; the compiler would keep eight.
 template <class T>
-W8A8_HOST_DEVICE void join_pairs(Group<T>& group) {
+W8A8_HOST_DEVICE void join_pairs([[maybe_unused]] Group<T>& group) {
   NV_IF_TARGET(NV_IS_DEVICE, (std::uint16_t element[group_size]; std::uint32_t pair[group_size / 2];
                               std::memcpy(element, &group, sizeof group); for (int i = 0; i < group_size / 2; ++i) {
                                 pair[i] = __byte_perm(element[2 * i], element[2 * i + 1], 0x5410);
@@ -116,6 +116,12 @@ template <class View>
 Rows<typename View::element_type> rows_of(const View& view) {
   // The stride of a single row is never used; one that is aligned keeps the fast path open.
   return {view.data(), view.extent(0) > 1 ? view.stride(0) : 0};
+}
+
+/// The same, for reading.
+template <class View>
+Rows<const typename View::value_type> input_rows(const View& view) {
+  return {view.data(), rows_of(view).stride};
 }
 
 /// Rows and columns of a checked call.

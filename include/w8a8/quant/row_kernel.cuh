@@ -11,6 +11,7 @@
 #include "w8a8/quant/producer.hpp"
 #include "w8a8/quant/quantize.hpp"
 #include "w8a8/quant/row.hpp"
+#include "w8a8/quant/tuning.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/launch.cuh"
 
@@ -25,6 +26,7 @@ struct RowConfig {
   static constexpr int warps = threads / 32;
   static constexpr int span = threads * groups * group_size;  // elements kept
   static_assert(threads >= 32 && (threads & (threads - 1)) == 0, "the folding order of a row sum needs a power of two");
+  static_assert(groups <= 8, "fold_slots() folds up to eight");
   static_assert(rows == 1 || threads == 32, "several rows a CTA: one warp each, so that no barrier is needed");
   static_assert(resident ? threads * groups <= sum_slots : threads * groups == sum_slots,
                 "slot g mod 4096 belongs to one thread");
@@ -76,10 +78,10 @@ W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int la
 template <class Config, class Storage>
 W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, int which, int lane) {
   W8A8_UNROLL
-  for (int half = sum_slots / 2; half > 0; half /= 2) {
+  for (int half = 4; half > 0; half /= 2) {
     W8A8_UNROLL
-    for (int i = 0; i < Config::groups; ++i) {
-      if (i < half && i + half < Config::groups) slot[i] = add(slot[i], slot[i + half]);
+    for (int i = 0; i < half; ++i) {
+      if (i + half < Config::groups) slot[i] = add(slot[i], slot[i + half]);
     }
   }
   float sum = slot[0];
@@ -211,19 +213,16 @@ template <class Producer, class Encoder>
 void run_rows_on_device(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch,
                         cudaStream_t stream) {
   if (task.shape.rows == 0) return;
-  const int columns = task.shape.columns;
-  if (columns <= 1024) {
-    launch_rows<RowConfig<32, 4, 8, true>>(function, task, dependent_launch, stream);
-  } else if (columns <= 4096) {
-    launch_rows<RowConfig<128, 4, 1, true>>(function, task, dependent_launch, stream);
-  } else if (columns <= 8192) {
-    launch_rows<RowConfig<256, 4, 1, true>>(function, task, dependent_launch, stream);
-  } else if (columns <= 16384) {
-    launch_rows<RowConfig<512, 4, 1, true>>(function, task, dependent_launch, stream);
-  } else if (columns <= 32768) {
-    launch_rows<RowConfig<1024, 4, 1, true>>(function, task, dependent_launch, stream);
-  } else {
-    launch_rows<RowConfig<1024, 4, 1, false>>(function, task, dependent_launch, stream);
+  const auto run = [&](auto config) { launch_rows<decltype(config)>(function, task, dependent_launch, stream); };
+  switch (select_row_layout(task.shape.rows, task.shape.columns)) {
+    case RowLayout::warp_5: return run(RowConfig<32, 5, 4, true>{});
+    case RowLayout::t128_4: return run(RowConfig<128, 4, 1, true>{});
+    case RowLayout::t256_4: return run(RowConfig<256, 4, 1, true>{});
+    case RowLayout::t512_1: return run(RowConfig<512, 1, 1, true>{});
+    case RowLayout::t512_4: return run(RowConfig<512, 4, 1, true>{});
+    case RowLayout::t512_7: return run(RowConfig<512, 7, 1, true>{});
+    case RowLayout::t1024_4: return run(RowConfig<1024, 4, 1, true>{});
+    case RowLayout::streamed: return run(RowConfig<1024, 4, 1, false>{});
   }
 }
 

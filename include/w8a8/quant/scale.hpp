@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "w8a8/support/code.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/floating_point.hpp"
 
@@ -11,9 +12,6 @@ namespace w8a8 {
 
 /// Below this magnitude a row's absmax counts as this: an all-zero row then gets a scale that divides.
 inline constexpr float minimum_absmax = 1e-5f;
-
-/// The largest code of `bits` bits: 2^(bits-1) - 1, so 127 for 8. Codes lie in [-qmax, qmax].
-W8A8_HOST_DEVICE constexpr int qmax(int bits) { return (1 << (bits - 1)) - 1; }
 
 /// The magnitude of x as an integer that orders as magnitudes do, with infinities and NaNs on top: the maximum over a row is
 /// exact, does not depend on the order, and cannot lose a NaN.
@@ -34,17 +32,27 @@ W8A8_HOST_DEVICE Scale scale_from_magnitude(std::uint32_t magnitude, int bits) {
 /// What the row's elements are multiplied with: 1 / scale of the scale as stored, and 0 for a NaN scale, so that its codes are 0.
 W8A8_HOST_DEVICE float inverse_scale(float scale) { return scale == scale ? divide(1.0f, scale) : 0.0f; }
 
-/// rint(y) for |y| < 2^21, as the low bits of a word in two's complement. Adding 1.5 * 2^23 leaves no fraction bits, so that the
-/// addition itself rounds, half to even.
-W8A8_HOST_DEVICE std::uint32_t code_bits(float y) { return float_bits(add(y, 12582912.0f)); }
+/// Asymmetric uniform quantization of a row over [lowest, highest], 0 included: x is about (q - zero_point) * scale with q in
+/// [-2^(bits-1), 2^(bits-1) - 1].
+template <class Scale>
+struct AsymmetricScale {
+  Scale scale;
+  std::int32_t zero_point;
+  bool finite;  ///< false: the row holds a NaN or an infinity; scale NaN, zero_point 0, codes 0
+};
 
-/// The code of x: clamp(rint(x * inverse), -limit, limit), with limit = qmax(bits). A NaN product gives 0.
-W8A8_HOST_DEVICE std::int8_t quantize_value(float x, float inverse, int limit) {
-  const float bound = static_cast<float>(limit);
-  float y = multiply(x, inverse);
-  y = y == y ? y : 0.0f;
-  y = y < -bound ? -bound : (y > bound ? bound : y);
-  return static_cast<std::int8_t>(code_bits(y));
+/// scale = max(highest - lowest, minimum_absmax) / (2^bits - 1), rounded once to the type it is stored in; zero_point =
+/// clamp(-2^(bits-1) - rint(lowest * (1 / scale))), with the scale as stored. `highest` and `lowest` are the magnitude_bits of
+/// max(0, x) and of max(0, -x) over the row, not finite where any element is not.
+template <class Scale>
+W8A8_HOST_DEVICE AsymmetricScale<Scale> asymmetric_scale(std::uint32_t highest, std::uint32_t lowest, int bits) {
+  if (is_nonfinite_magnitude(highest) || is_nonfinite_magnitude(lowest)) return {from_float<Scale>(quiet_nan()), 0, false};
+  const float range = add(float_from_bits(highest), float_from_bits(lowest));
+  const Scale scale =
+      from_float<Scale>(divide(range > minimum_absmax ? range : minimum_absmax, static_cast<float>((1 << bits) - 1)));
+  const float levels = multiply(float_from_bits(lowest), inverse_scale(to_float(scale)));
+  const int most = (1 << bits) - 1, below = levels < static_cast<float>(most) ? round_to_int(levels) : most;
+  return {scale, below - (1 << (bits - 1)), true};
 }
 
 }  // namespace w8a8

@@ -1,0 +1,15 @@
+// The larger of two floats, or the canonical NaN where either is a NaN; sm_80 and newer. PTX ISA, "Floating Point Instructions:
+// max".
+#pragma once
+
+#include "w8a8/support/config.hpp"
+
+namespace w8a8::ptx {
+
+W8A8_DEVICE float max_nan(float a, float b) {
+  float most;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(a), "f"(b));
+  return most;
+}
+
+}  // namespace w8a8::ptx
