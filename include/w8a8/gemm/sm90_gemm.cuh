@@ -20,7 +20,6 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/config_list.hpp"
-#include "w8a8/support/launch.cuh"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/layout/raster.hpp"
 #include "w8a8/layout/swizzle.hpp"
@@ -38,6 +37,7 @@
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/floating_point.hpp"
 #include "w8a8/support/integer_math.hpp"
+#include "w8a8/support/launch.cuh"
 #include "w8a8/tensor/tensor_map.hpp"
 
 namespace w8a8 {
@@ -61,7 +61,8 @@ template <class Tile, Sm90Schedule Schedule,
           int StoreColumns = Tile::n % 128 == 0  ? 64
                              : Tile::n % 32 == 0 ? 32
                              : Tile::n % 48 == 0 ? 48
-                                                 : Tile::n>
+                                                 : Tile::n,
+          int Tail = 2>
 struct Sm90GemmConfig {
   static constexpr int tile_m = Tile::m, tile_n = Tile::n;
   static constexpr bool pingpong = Schedule == Sm90Schedule::pingpong;
@@ -75,8 +76,9 @@ struct Sm90GemmConfig {
   static constexpr int store_buffers = StoreColumns >= 80   ? 1
                                        : StoreColumns == 32 ? 3
                                                             : 2;  ///< staged stores in flight, per warp
+  static constexpr int tail = blocks_m == 2 && (Schedule == Sm90Schedule::cooperative || deferred) ? Tail : 0;
   static_assert(warpgroup_m % 64 == 0 && tile_n % StoreColumns == 0 && StoreColumns % 16 == 0, "Sm90GemmConfig: tile");
-  static_assert(!deferred || blocks_m == 1, "Sm90GemmConfig: registers hold one deferred 64-row block");
+  static_assert(!deferred || blocks_m * tile_n <= 256, "Sm90GemmConfig: registers for the deferred tile");
 
   static std::string name() {
     constexpr const char* schedules[] = {"", "_deferred", "_pingpong", "_splitk2"};
@@ -114,7 +116,7 @@ struct Sm90GemmArguments {
   int m, n, k_blocks;
   int tile_rows, tile_columns;
   int group;          ///< tiles of a raster group, along M
-  bool tma_store;     ///< the output map is valid
+  int tma_columns;    ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
   bool paired_store;  ///< an even column is aligned to two elements
   bool dependent_launch;
 };
@@ -259,6 +261,12 @@ W8A8_DEVICE void sm90_stage_states(typename G::Storage& shared, const Sm90Work<G
   }
 }
 
+/// A part of a warpgroup's accumulators: its 64-row blocks [BlockBegin, BlockEnd), columns [ColumnBegin, ColumnEnd).
+template <int BlockBegin, int BlockEnd, int ColumnBegin, int ColumnEnd>
+struct Sm90Region {
+  static constexpr int block_begin = BlockBegin, block_end = BlockEnd, column_begin = ColumnBegin, column_end = ColumnEnd;
+};
+
 /// One consumer warpgroup: multiplies, applies the epilogue, stores.
 template <class G>
 struct Sm90Consumer {
@@ -267,6 +275,11 @@ struct Sm90Consumer {
   using Packed = std::conditional_t<sizeof(Out) == 2, std::uint32_t, std::uint64_t>;
   static constexpr int chunk_columns = G::chunk_columns;
   static constexpr int chunk_pairs = chunk_columns / 4;  ///< packed pairs a lane holds of 16 rows x chunk_columns
+
+  static constexpr int middle = round_up(G::tile_n / 2, chunk_columns);
+  using Whole = Sm90Region<0, G::blocks_m, 0, G::tile_n>;
+  using First = std::conditional_t<G::blocks_m == 2, Sm90Region<0, 1, 0, G::tile_n>, Sm90Region<0, 1, 0, middle>>;
+  using Second = std::conditional_t<G::blocks_m == 2, Sm90Region<1, 2, 0, G::tile_n>, Sm90Region<0, 1, middle, G::tile_n>>;
 
   typename G::Storage& shared;
   const Sm90Work<G>& work;
@@ -277,20 +290,35 @@ struct Sm90Consumer {
   std::int32_t acc[G::blocks_m][G::tile_n / 2];
   Sm90Ring<G::stages> ring;
   int store_buffer = 0;
-  // Deferred: the previous tile of this warp, converted; columns from pending_chunk on are still to be stored.
-  Packed pending[G::deferred ? G::tile_n / 4 : 1];
-  int pending_row = 0, pending_column = 0, pending_chunk = G::tile_n;
+  // Deferred: the previous tile of this warp, converted; chunks from pending_chunk on are still to be stored.
+  Packed pending[G::deferred ? G::blocks_m * G::tile_n / 4 : 1];
+  static constexpr int chunks = G::blocks_m * G::tile_n / chunk_columns;
+  int pending_row = 0, pending_column = 0, pending_chunk = chunks;
 
-  /// Both warpgroups' halves of a stage in descriptors; 64 rows are 8192 bytes, a k32 step 32 bytes, both counted in 16.
-  W8A8_DEVICE void multiply_stage(int stage, bool accumulate) {
+  /// Adds one stage's products to a region. In descriptors 64 rows are 8192 bytes, a k32 step 32 bytes, both counted in 16.
+  template <class Region>
+  W8A8_DEVICE void multiply_stage(Region, int stage, bool accumulate) {
+    constexpr int width = Region::column_end - Region::column_begin;
     const int row = G::pingpong ? 0 : group * G::warpgroup_m;
     const std::uint64_t a = ptx::wgmma_descriptor(ptx::shared_address(shared.x[stage]) + row * sm90_block_k);
-    const std::uint64_t b = ptx::wgmma_descriptor(ptx::shared_address(shared.w[stage]));
+    const std::uint64_t b = ptx::wgmma_descriptor(ptx::shared_address(shared.w[stage]) + Region::column_begin * sm90_block_k);
     W8A8_UNROLL
     for (int k32 = 0; k32 < sm90_block_k / 32; ++k32) {
       W8A8_UNROLL
-      for (int r = 0; r < G::blocks_m; ++r)
-        ptx::Wgmma<G::tile_n>::mma(acc[r], a + r * 512 + k32 * 2, b + k32 * 2, k32 > 0 || accumulate);
+      for (int r = Region::block_begin; r < Region::block_end; ++r) {
+        auto& sums = reinterpret_cast<std::int32_t(&)[width / 2]>(acc[r][Region::column_begin / 2]);
+        ptx::Wgmma<width>::mma(sums, a + r * 512 + k32 * 2, b + k32 * 2, k32 > 0 || accumulate);
+      }
+    }
+  }
+
+  /// The products have arrived in the registers of the region: no use of them moves up across here.
+  template <class Region>
+  W8A8_DEVICE void touch(Region) {
+    W8A8_UNROLL
+    for (int r = Region::block_begin; r < Region::block_end; ++r) {
+      W8A8_UNROLL
+      for (int i = Region::column_begin / 2; i < Region::column_end / 2; ++i) ptx::wgmma_touch(acc[r][i]);
     }
   }
 
@@ -298,14 +326,15 @@ struct Sm90Consumer {
     if (warp == 0 && lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.empty[stage]));
   }
 
-  /// acc = X W^T of this warpgroup's part of the tile.
-  W8A8_DEVICE void multiply_tile() {
+  /// The main loop: acc = X W^T over the first `k_blocks` k-blocks. The last of them is still in flight afterwards; returns its
+  /// stage.
+  W8A8_DEVICE int multiply_tile(int k_blocks) {
     int previous = 0;
     W8A8_NO_UNROLL
-    for (int k = 0; k < work.k_blocks; ++k) {
+    for (int k = 0; k < k_blocks; ++k) {
       ptx::mbarrier_wait_parity(ptx::shared_address(&shared.full[ring.stage]), ring.parity);
       ptx::wgmma_fence();
-      multiply_stage(ring.stage, k > 0);
+      multiply_stage(Whole{}, ring.stage, k > 0);
       ptx::wgmma_commit_group();
       if constexpr (G::deferred) {
         if (k > 0) store_pending(false);  // hidden behind the products in flight
@@ -315,18 +344,37 @@ struct Sm90Consumer {
       previous = ring.stage;
       ring.advance();
     }
-    if constexpr (G::pingpong) give_turn();
-    if constexpr (G::deferred) store_pending(true);
-    ptx::wgmma_wait_group<0>();
-    if (work.k_blocks > 0) release(previous);
+    return previous;
+  }
+
+  /// The last k-blocks of a tile, first for one region and then for the other, so that the first region's epilogue runs while the
+  /// second is multiplied.
+  W8A8_DEVICE void multiply_tail_and_finish(int last_stage, layout::Tile origin, int tile_count) {
+    const bool accumulate = work.k_blocks > G::tail;
+    int stages[G::tail];
     W8A8_UNROLL
-    for (auto& block : acc) {
-      W8A8_UNROLL
-      for (auto& value : block) {
-        ptx::wgmma_touch(value);
-        if (G::cluster > 1 && work.k_blocks == 0) value = 0;  // fewer k-blocks than CTAs
-      }
+    for (int k = 0; k < G::tail; ++k, ring.advance()) {
+      stages[k] = ring.stage;
+      ptx::mbarrier_wait_parity(ptx::shared_address(&shared.full[ring.stage]), ring.parity);
+      ptx::wgmma_fence();
+      multiply_stage(First{}, stages[k], k > 0 || accumulate);
     }
+    ptx::wgmma_commit_group();
+    ptx::wgmma_fence();
+    W8A8_UNROLL
+    for (int k = 0; k < G::tail; ++k) multiply_stage(Second{}, stages[k], k > 0 || accumulate);
+    ptx::wgmma_commit_group();
+    if constexpr (G::deferred) store_pending(true);
+    wait_for_states(tile_count);
+    ptx::wgmma_wait_group<1>();
+    if (accumulate) release(last_stage);
+    touch(First{});
+    finish(First{}, origin);
+    ptx::wgmma_wait_group<0>();
+    W8A8_UNROLL
+    for (const int stage : stages) release(stage);
+    touch(Second{});
+    finish(Second{}, origin);
   }
 
   /// Ping-pong: main loops alternate. The full barriers' parity depends on it too: a warpgroup may not wait two rounds ahead.
@@ -416,7 +464,7 @@ struct Sm90Consumer {
   /// Stores 16 rows x chunk_columns of this warp at (row, column).
   W8A8_DEVICE void store(const Packed* packed, int row, int column) {
     if constexpr (G::may_tma_store) {
-      if (work.arguments.tma_store) return store_through_tma(packed, row, column);
+      if (column < work.arguments.tma_columns) return store_through_tma(packed, row, column);
     }
     store_directly(packed, row, column);
   }
@@ -463,29 +511,37 @@ struct Sm90Consumer {
 
   /// Stores the next chunk of the deferred tile, or all that are left.
   W8A8_DEVICE void store_pending(bool all) {
-    if (pending_chunk == G::tile_n) return;
+    if (pending_chunk == chunks) return;
     W8A8_UNROLL
-    for (int begin = 0; begin < G::tile_n; begin += chunk_columns) {
-      if (all ? begin >= pending_chunk : begin == pending_chunk) store(&pending[begin / 4], pending_row, pending_column + begin);
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      constexpr int per_block = G::tile_n / chunk_columns;
+      if (all ? chunk >= pending_chunk : chunk == pending_chunk) {
+        store(&pending[chunk * chunk_pairs], pending_row + chunk / per_block * 64,
+              pending_column + chunk % per_block * chunk_columns);
+      }
     }
-    pending_chunk = all ? G::tile_n : pending_chunk + chunk_columns;
+    pending_chunk = all ? chunks : pending_chunk + 1;
   }
 
-  /// Applies the epilogue to the tile and stores it, now or later.
-  W8A8_DEVICE void finish_tile(layout::Tile origin, int tile_count) {
+  W8A8_DEVICE void wait_for_states(int tile_count) {
+    ptx::mbarrier_wait_parity(ptx::shared_address(&shared.states_full[G::pingpong ? group : 0]), tile_count & 1);
+  }
+
+  /// Applies the epilogue to a region of the tile and stores it, now or later.
+  template <class Region>
+  W8A8_DEVICE void finish(Region, layout::Tile origin) {
     const int buffer = G::pingpong ? group : 0;
     const int warp_row = (G::pingpong ? 0 : group * G::warpgroup_m) + warp * 16;  // within the tile
     const int row = origin.row + warp_row;
-    ptx::mbarrier_wait_parity(ptx::shared_address(&shared.states_full[buffer]), tile_count & 1);
     W8A8_UNROLL
-    for (int r = 0; r < G::blocks_m; ++r) {
+    for (int r = Region::block_begin; r < Region::block_end; ++r) {
       const typename G::RowState* states = &shared.rows[buffer][warp_row + r * 64 + lane / 4];
       const typename G::RowState rows[2] = {states[0], states[8]};
       W8A8_UNROLL
-      for (int begin = 0; begin < G::tile_n; begin += chunk_columns) {
+      for (int begin = Region::column_begin; begin < Region::column_end; begin += chunk_columns) {
         if (G::cluster > 1 && begin / (G::tile_n / G::cluster) != work.rank) continue;
         if constexpr (G::deferred) {
-          convert(&pending[begin / 4], r, begin, shared.columns[buffer], rows, row, origin.column);
+          convert(&pending[(r * G::tile_n + begin) / 4], r, begin, shared.columns[buffer], rows, row, origin.column);
         } else {
           Packed packed[chunk_pairs];
           convert(packed, r, begin, shared.columns[buffer], rows, row, origin.column);
@@ -494,21 +550,33 @@ struct Sm90Consumer {
       }
     }
     if constexpr (G::deferred) pending_row = row, pending_column = origin.column, pending_chunk = 0;
-    __syncwarp();
-    if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.states_empty[buffer]));
+    if (Region::block_end == G::blocks_m && Region::column_end == G::tile_n) {
+      __syncwarp();
+      if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.states_empty[buffer]));
+    }
   }
 
   W8A8_DEVICE void run() {
-    const int stride = G::pingpong ? G::consumers : 1;  // ping-pong: the other tiles' k-blocks are not ours
-    if (G::pingpong && group == 1) ring.advance(work.k_blocks);
+    const int turns = G::pingpong ? G::consumers : 1, own_turn = G::pingpong ? group : 0;
+    if (own_turn > 0) ring.advance(work.k_blocks);  // ping-pong: the other warpgroup's k-blocks
     int tile_count = 0;
-    for (int tile = work.first + (G::pingpong ? group * work.step : 0); tile < work.tiles;
-         tile += stride * work.step, ++tile_count) {
-      if constexpr (G::pingpong) wait_for_turn(tile_count);
-      multiply_tile();
-      if constexpr (G::pingpong) ring.advance(work.k_blocks);
-      if constexpr (G::cluster > 1) exchange_partials();
-      finish_tile(work.origin(tile), tile_count);
+    for (int tile = work.first + own_turn * work.step; tile < work.tiles; tile += turns * work.step, ++tile_count) {
+      const layout::Tile origin = work.origin(tile);
+      if constexpr (G::tail > 0) {
+        const int last_stage = multiply_tile(work.k_blocks - G::tail);
+        multiply_tail_and_finish(last_stage, origin, tile_count);
+      } else {
+        if constexpr (G::pingpong) wait_for_turn(tile_count);
+        const int last_stage = multiply_tile(work.k_blocks);
+        if constexpr (G::pingpong) give_turn(), ring.advance(work.k_blocks);
+        ptx::wgmma_wait_group<0>();
+        release(last_stage);
+        touch(Whole{});
+        if constexpr (G::cluster > 1) exchange_partials();
+        if constexpr (G::deferred) store_pending(true);
+        wait_for_states(tile_count);
+        finish(Whole{}, origin);
+      }
     }
     if constexpr (G::deferred) store_pending(true);
     if (lane == 0) ptx::bulk_wait_group_read<0>();  // the staging buffers must outlive the stores' reads
@@ -594,11 +662,13 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   arguments.ldo = problem.ldo;
   arguments.m = problem.m;
   arguments.n = problem.n;
-  arguments.k_blocks = ceil_div(problem.k, sm90_block_k);
+  // The consumers count on two k-blocks; what lies beyond K arrives as zeros.
+  arguments.k_blocks = max_of(ceil_div(problem.k, sm90_block_k), 2);
   arguments.tile_rows = ceil_div(problem.m, Config::tile_m);
   arguments.tile_columns = ceil_div(problem.n, Config::tile_n);
   arguments.group = 8;
-  arguments.tma_store = tma_store;
+  // TMA writes whole 16-byte pieces: the last chunk of an N that is no multiple of 8 would overwrite what follows the row.
+  arguments.tma_columns = !tma_store ? 0 : problem.n % 8 == 0 ? problem.n : problem.n - Config::store_columns + 1;
   arguments.paired_store = is_aligned(problem.out, 2 * sizeof(Out)) && problem.ldo % 2 == 0;
   arguments.dependent_launch = options.dependent_launch;
 
