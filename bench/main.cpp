@@ -16,7 +16,8 @@ using namespace w8a8;
 using namespace w8a8::bench;
 
 void print_list() {
-  std::printf("suites: gemm, quantize, linear, limits, compare\n\npresets:\n");
+  std::printf("device: %s\n\nsuites: gemm, quantize, linear, limits, compare\n\npresets:\n",
+              has_cuda_device() ? device_name(current_device().ordinal).c_str() : "none");
   for (const Preset& preset : presets()) {
     std::printf("  %-14s %s\n", preset.name.c_str(), preset.description.c_str());
     std::string shapes;

@@ -31,11 +31,12 @@ if [ -z "$program" ]; then
 fi
 [ -x "$program" ] || die "no program $program"
 
-if ! command -v nvidia-smi > /dev/null || ! nvidia-smi -L > /dev/null 2>&1; then
+device=$("$program" --list | sed -n 's/^device: //p')
+if [ "$device" = none ]; then
   exec "$program" gemm
 fi
 if [ -z "$out" ]; then
-  model=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr 'A-Z' 'a-z' | sed 's/^nvidia //; s/^geforce //; s/[^a-z0-9]/_/g')
+  model=$(printf '%s' "$device" | tr 'A-Z' 'a-z' | sed 's/^nvidia //; s/^geforce //; s/[^a-z0-9]/_/g')
   out=$root/bench/results/$model
 fi
 mkdir -p "$out"
