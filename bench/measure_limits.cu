@@ -146,11 +146,11 @@ __global__ void __launch_bounds__(MmaRate::threads, 2) mma_rate_kernel(const std
 
 // ---- Measuring -------------------------------------------------------------------------------------------------------------
 
-/// Median burst time of a launch of each of these, in microseconds.
+/// Median time of a launch of each of these, in microseconds; short idling, for they wait for memory and not for the clock.
 std::vector<double> burst_us(Timer& timer, const std::vector<std::pair<Work, double>>& works) {
   std::vector<Contender> contenders;
   for (const auto& [work, guess_us] : works) contenders.push_back(timer.prepare(work, guess_us));
-  timer.burst(contenders, 1);
+  timer.burst(contenders, 1, 0.02);
   std::vector<double> times;
   for (const Contender& contender : contenders) times.push_back(median(contender.burst));
   return times;

@@ -126,10 +126,11 @@ class Timer {
   }
 
   /// A burst of each contender in turn, `rounds` times over: 100 ms of idling, one replay that warms up, then the samples.
-  void burst(std::vector<Contender>& contenders, int rounds) {
+  /// `idle_seconds` may be less for work that the clock hardly touches.
+  void burst(std::vector<Contender>& contenders, int rounds, double idle_seconds = burst_idle_seconds) {
     for (int round = 0; round < rounds; ++round) {
       for (Contender& contender : contenders) {
-        std::this_thread::sleep_for(std::chrono::duration<double>(burst_idle_seconds));
+        std::this_thread::sleep_for(std::chrono::duration<double>(idle_seconds));
         const int samples = burst_samples(contender.replay_us);
         replay(contender.graph);
         for (int i = 0; i < samples; ++i) timed_replay(contender.graph, i);
