@@ -152,12 +152,12 @@ class W8A8Linear {
       scratch.options.workspace = scales + scales_bytes(tokens);
       scratch.options.workspace_bytes = needed - codes_bytes(tokens) - scales_bytes(tokens);
     }
-    // The quantizer runs in between and waits for all that came before it, so the GEMM may read the weight while it still runs.
+    // The quantizer waits for all that came before it and only then lets the GEMM start, which may so read the weight beside it.
     if (in_features() > 0) scratch.options.dependent_launch = true;
     return scratch;
   }
 
-  static QuantizeOptions quantize_options(const GemmOptions& options) { return {8, options.dependent_launch, options.threads}; }
+  static QuantizeOptions quantize_options(const GemmOptions& options) { return {8, /*dependent_launch=*/true, options.threads}; }
 
   VectorView<const Params, Space> own_bias() const { return bias.view(); }
 
@@ -258,7 +258,8 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
   }
 
   /// From floating-point input (half, bfloat16 or float): quantizes each token, then applies the layer. workspace: at least
-  /// forward_workspace_bytes(batch * tokens) bytes at a multiple of 16, free again when the work enqueued here is done.
+  /// forward_workspace_bytes(batch * tokens) bytes at a multiple of 16, free again when the work enqueued here is done. Both
+  /// kernels use programmatic dependent launch, safely whatever came before: options.dependent_launch has no effect here.
   template <class X, class Out, int Rank, class = std::enable_if_t<is_floating_v<std::remove_const_t<X>>>>
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
@@ -379,7 +380,8 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
   }
 
   /// From floating-point input (half, bfloat16 or float): quantizes it with input_scale(), then applies the layer. workspace: at
-  /// least forward_workspace_bytes(batch * tokens) bytes at a multiple of 16, free again when the work enqueued here is done.
+  /// least forward_workspace_bytes(batch * tokens) bytes at a multiple of 16, free again when the work enqueued here is done. As
+  /// in the dynamic layer, options.dependent_launch has no effect here.
   template <class X, class Out, int Rank, class = std::enable_if_t<is_floating_v<std::remove_const_t<X>>>>
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
