@@ -40,7 +40,7 @@ W8A8_HOST_DEVICE Steps steps(float a, float b, float c) {
   s.sum = s.sum == s.sum ? s.sum : 0.0f;
   s.fused = s.fused == s.fused ? s.fused : 0.0f;
   s.quotient = s.quotient == s.quotient ? s.quotient : 0.0f;
-  s.as_float = stored_bits<float>(a);
+  s.as_float = stored_bits<float>(multiply(a, 1.0f));  // a NaN that arithmetic made
   s.as_half = stored_bits<half>(a);
   s.as_bfloat16 = stored_bits<bfloat16>(a);
   return s;

@@ -67,7 +67,8 @@ W8A8_HOST_DEVICE float to_float(float x) { return x; }
 W8A8_HOST_DEVICE float to_float(half x) { return __half2float(x); }
 W8A8_HOST_DEVICE float to_float(bfloat16 x) { return __bfloat162float(x); }
 
-/// Rounds a float once, to nearest even, to T. A NaN becomes T's canonical NaN on host and device alike.
+/// Rounds a float once, to nearest even, to T. A NaN becomes T's canonical NaN, on host and device alike. (A device passes a
+/// float as it is: its arithmetic makes no other NaN.)
 template <class T>
 W8A8_HOST_DEVICE T from_float(float x) {
   static_assert(is_floating_v<T>, "from_float: float, half or bfloat16");
