@@ -145,6 +145,28 @@ TEST_CASE("dynamic layer: batches of tokens", "[nn]") {
   }
 }
 
+TEST_CASE("layers: batches of INT8 tokens", "[nn]") {
+  Random random(12);
+  const std::int64_t batch = 2, tokens = 3, k = 20, n = 6;
+  const auto linear = random_linear<half>(random, k, n);
+  const auto codes = bell_int8(random, batch * tokens * k);
+  const auto scale = scales<float>(random, batch * tokens);
+  const VectorView<const float, Host> s(scale.data(), {batch * tokens}), one(scale.data(), {1});
+  const TensorView<const std::int8_t, 3, Host> x(codes.data(), {batch, tokens, k});
+  const auto dynamic = W8A8OF16LinearDynamicInputScale<half, Host>::from_linear(linear);
+  auto y = poisoned<half, 3>({batch, tokens, n});
+  dynamic.forward(x, s, y.view());
+  const auto w = values(dynamic.weight);
+  CHECK(difference(reference_gemm<half>(codes, w, batch * tokens, n, k,
+                                        Dequantize(s, dynamic.dequant_scale.view()) | Bias(dynamic.bias.view())),
+                   values(y), n) == "");
+  const auto fixed = W8A8OF16LinearStaticScale<half, Host>::from_linear(linear, false, {}, false, scale[0]);
+  fixed.apply_weights(x, y.view());
+  CHECK(difference(reference_gemm<half>(codes, w, batch * tokens, n, k,
+                                        Dequantize(one, fixed.dequant_scale.view()) | Bias(fixed.bias.view())),
+                   values(y), n) == "");
+}
+
 TEST_CASE("dynamic layer: zero and broken tokens", "[nn]") {
   Random random(5);
   const auto linear = random_linear<half>(random, 20, 8);

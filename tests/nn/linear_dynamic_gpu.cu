@@ -1,10 +1,10 @@
-// The INT8 layers on the GPU against the same layers on the CPU backend, bit for bit.
+// The dynamic INT8 layer on the GPU against the same layer on the CPU backend, bit for bit.
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
-#include "nn/layer_data.hpp"
+#include "nn/layer_gpu.hpp"
 #include "support/catch.hpp"
 #include "support/compare.hpp"
 #include "support/gpu.hpp"
@@ -17,23 +17,6 @@ using namespace w8a8_test;
 
 using DynamicGpu = W8A8OF16LinearDynamicInputScale<half, Device>;
 using DynamicCpu = W8A8OF16LinearDynamicInputScale<half, Host>;
-using StaticGpu = W8A8OF16LinearStaticScale<bfloat16, Device, half>;
-using StaticCpu = W8A8OF16LinearStaticScale<bfloat16, Host, half>;
-
-constexpr std::array<std::int64_t, 3> shapes[] = {{1, 64, 64},   {1, 4096, 1024}, {7, 1152, 4304}, {16, 4304, 1152},
-                                                  {33, 100, 77}, {128, 512, 384}, {129, 513, 257}, {300, 1024, 640},
-                                                  {5, 0, 9},     {3, 17, 1}};
-
-template <class T, int Rank>
-std::vector<T> on_host(const Tensor<T, Rank, Device>& tensor) {
-  const auto copied = clone_to<Host>(tensor.view());
-  return values(copied);
-}
-
-template <class T, int Rank>
-Tensor<T, Rank, Device> poisoned_on_device(const std::array<std::int64_t, Rank>& shape) {
-  return clone_to<Device>(poisoned<T, Rank>(shape).view());
-}
 
 TEST_CASE("layers on the GPU: parameters are the CPU's, from weights in either space", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
@@ -64,53 +47,61 @@ TEST_CASE("dynamic layer on the GPU: forward from half", "[gpu][nn][sanitizer]")
   W8A8_REQUIRE_GPU();
   Random random(2);
   const Stream stream;
-  for (const auto& [tokens, in, out] : shapes) {
+  for (const auto& [tokens, in, out] : layer_shapes) {
     for (const bool has_bias : {false, true}) {
-      for (const bool dependent_launch : {false, true}) {
-        INFO(tokens << " tokens, " << in << " to " << out << ", bias " << has_bias << ", dependent launch " << dependent_launch);
-        const auto linear = random_linear<half>(random, in, out, has_bias);
-        const auto cpu = DynamicCpu::from_linear(linear);
-        const auto gpu = DynamicGpu::from_linear(linear);
-        auto x = normal_tensor<half, 2>(random, {tokens, in}, 3.0f);
-        if (tokens > 2 && in > 5) x(1, 5) = from_float<half>(quiet_nan());
-        auto expected = poisoned<half, 2>({tokens, out});
-        auto cpu_workspace = workspace_for(cpu, tokens);
-        cpu.forward(x.view(), expected.view(), cpu_workspace.view());
+      INFO(tokens << " tokens, " << in << " to " << out << ", bias " << has_bias);
+      const auto linear = random_linear<half>(random, in, out, has_bias);
+      const auto cpu = DynamicCpu::from_linear(linear);
+      const auto gpu = DynamicGpu::from_linear(linear);
+      auto x = normal_tensor<half, 2>(random, {tokens, in}, 3.0f);
+      if (tokens > 2 && in > 5) x(1, 5) = from_float<half>(quiet_nan());
+      auto expected = poisoned<half, 2>({tokens, out});
+      auto cpu_workspace = workspace_for(cpu, tokens);
+      cpu.forward(x.view(), expected.view(), cpu_workspace.view());
 
-        const auto gpu_x = clone_to<Device>(x.view());
-        auto y = poisoned_on_device<half, 2>({tokens, out});
-        auto workspace = workspace_for(gpu, tokens);
-        check_cuda(cudaMemset(workspace.data(), 0xff, static_cast<std::size_t>(workspace.bytes())), "cudaMemset");
-        check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-        GemmOptions options;
-        options.dependent_launch = dependent_launch;
-        gpu.forward(gpu_x.view(), y.view(), workspace.view(), options, stream);
-        stream.synchronize();
-        CHECK(difference(values(expected), on_host(y), out) == "");
-      }
+      const auto gpu_x = clone_to<Device>(x.view());
+      auto y = poisoned_on_device<half, 2>({tokens, out});
+      auto workspace = workspace_for(gpu, tokens);
+      check_cuda(cudaMemset(workspace.data(), 0xff, static_cast<std::size_t>(workspace.bytes())), "cudaMemset");
+      check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+      gpu.forward(gpu_x.view(), y.view(), workspace.view(), {}, stream);
+      stream.synchronize();
+      CHECK(difference(values(expected), on_host(y), out) == "");
     }
   }
 }
 
-TEST_CASE("static layer on the GPU: batches, bfloat16, half scales", "[gpu][nn][sanitizer]") {
+// Kernels of such a chain overlap (programmatic dependent launch), and all share one workspace and two buffers: a kernel that
+// wrote before its predecessor had finished reading would show.
+TEST_CASE("dynamic layer on the GPU: a chain of layers through one workspace", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
-  Random random(3);
+  Random random(7);
   const Stream stream;
-  for (const auto& [tokens, in, out] : shapes) {
-    INFO("2 x " << tokens << " tokens, " << in << " to " << out);
-    const auto linear = random_linear<bfloat16>(random, in, out);
-    const auto cpu = StaticCpu::from_linear(linear, false, {}, false, 0.03f);
-    const auto gpu = StaticGpu::from_linear(linear, false, {}, false, 0.03f);
-    const auto x = normal_tensor<bfloat16, 3>(random, {2, tokens, in});
-    auto expected = poisoned<bfloat16, 3>({2, tokens, out});
-    auto cpu_workspace = workspace_for(cpu, 2 * tokens);
-    cpu.forward(x.view(), expected.view(), cpu_workspace.view());
-    const auto gpu_x = clone_to<Device>(x.view());
-    auto y = poisoned_on_device<bfloat16, 3>({2, tokens, out});
-    auto workspace = workspace_for(gpu, 2 * tokens);
-    gpu.forward(gpu_x.view(), y.view(), workspace.view(), {}, stream);
+  const std::int64_t narrow = 1024, wide = 4096;
+  const auto up = random_linear<half>(random, narrow, wide), down = random_linear<half>(random, wide, narrow);
+  const auto cpu_up = DynamicCpu::from_linear(up), cpu_down = DynamicCpu::from_linear(down);
+  const auto gpu_up = DynamicGpu::from_linear(up), gpu_down = DynamicGpu::from_linear(down);
+  for (const std::int64_t tokens : {1, 4, 24, 70, 260}) {
+    INFO(tokens << " tokens");
+    auto x = normal_tensor<half, 2>(random, {tokens, narrow});
+    auto gpu_x = clone_to<Device>(x.view());
+    auto hidden = poisoned<half, 2>({tokens, wide});
+    auto gpu_hidden = poisoned_on_device<half, 2>({tokens, wide});
+    auto cpu_workspace = workspace_for(cpu_down, tokens);
+    const std::size_t bytes = max_of(gpu_up.forward_workspace_bytes(tokens), gpu_down.forward_workspace_bytes(tokens));
+    Tensor<std::byte, 1, Device> workspace({static_cast<std::int64_t>(bytes)});
+    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    constexpr int links = 4;
+    for (int i = 0; i < links; ++i) {
+      gpu_up.forward(gpu_x.view(), gpu_hidden.view(), workspace.view(), {}, stream);
+      gpu_down.forward(gpu_hidden.view(), gpu_x.view(), workspace.view(), {}, stream);
+    }
+    for (int i = 0; i < links; ++i) {
+      cpu_up.forward(x.view(), hidden.view(), cpu_workspace.view());
+      cpu_down.forward(hidden.view(), x.view(), cpu_workspace.view());
+    }
     stream.synchronize();
-    CHECK(difference(values(expected), on_host(y), out) == "");
+    CHECK(difference(values(x), on_host(gpu_x), narrow) == "");
   }
 }
 

@@ -1,0 +1,32 @@
+// What the GPU tests of the layers share.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "nn/layer_data.hpp"
+#include "support/gpu.hpp"
+#include "w8a8/tensor/tensor.hpp"
+
+namespace w8a8_test {
+
+using w8a8::Device;
+
+/// Tokens, in_features, out_features.
+inline constexpr std::array<std::int64_t, 3> layer_shapes[] = {{1, 64, 64},   {1, 4096, 1024}, {7, 1152, 4304}, {16, 4304, 1152},
+                                                               {33, 100, 77}, {128, 512, 384}, {129, 513, 257}, {300, 1024, 640},
+                                                               {5, 0, 9},     {3, 17, 1}};
+
+template <class T, int Rank>
+std::vector<T> on_host(const Tensor<T, Rank, Device>& tensor) {
+  const auto copied = w8a8::clone_to<Host>(tensor.view());
+  return values(copied);
+}
+
+template <class T, int Rank>
+Tensor<T, Rank, Device> poisoned_on_device(const std::array<std::int64_t, Rank>& shape) {
+  return w8a8::clone_to<Device>(poisoned<T, Rank>(shape).view());
+}
+
+}  // namespace w8a8_test
