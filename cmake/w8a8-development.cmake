@@ -24,7 +24,7 @@ function(w8a8_default_architectures result)
     endif()
   endif()
   if(NOT found)
-    set(found "80-virtual" "90a-real")
+    set(found "80-virtual")  # quick to compile; PTX that every supported GPU can run, without the Hopper kernels
   endif()
   set(${result} "${found}" PARENT_SCOPE)
 endfunction()
