@@ -4,7 +4,7 @@
 // A CTA owns a stripe of output channels and all of K; the grid is as many stripes as fill the device. Each warp streams its own
 // chunks of 128 bytes of K (warp w the chunks w, w + Warps, ...) of all of the stripe's rows through a private ring in shared
 // memory: cp.async, so no thread waits for a load and no warp waits for another. The weights are mma.sync's 16-row operand, the
-// tokens its 8 columns: one token costs an eighth of nothing. The warps' int32 partial sums meet once, at the end.
+// tokens its 8 columns. The warps' int32 partial sums meet once, at the end.
 //
 //     K ->   warp 0  warp 1  warp 2  warp 3  warp 0  warp 1 ...
 //   row 0    [128 B] [128 B] [128 B] [128 B] [128 B] [128 B]      a 128-byte line is fetched by eight lanes, 16 bytes each;
@@ -27,7 +27,6 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/config_list.hpp"
-#include "w8a8/support/launch.cuh"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/tuning/sm80_decode.hpp"
 #include "w8a8/layout/mma_fragment.hpp"
@@ -43,6 +42,7 @@
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/integer_math.hpp"
+#include "w8a8/support/launch.cuh"
 
 namespace w8a8 {
 
@@ -50,9 +50,11 @@ namespace w8a8 {
 /// in each warp's ring.
 template <int Tokens, int Rows, int Warps, int Stages>
 struct Sm80DecodeConfig {
-  static_assert(Tokens % 8 == 0 && Rows % 16 == 0 && Stages >= 2, "Sm80DecodeConfig: tiles of 8 tokens and 16 rows, two stages");
-  static constexpr int tokens = Tokens, rows = Rows, warps = Warps, stages = Stages, threads = 32 * Warps;
-  static constexpr int chunk = 128;  ///< bytes of K a stage
+  static_assert(Tokens % 8 == 0 && Tokens <= 32 && Rows % 16 == 0 && Stages >= 2,
+                "Sm80DecodeConfig: tiles of 8 tokens and 16 rows, two stages");
+  static constexpr int tokens = Tokens, rows = Rows, warps = Warps, stages = Stages;
+  static constexpr int threads = 32 * (Warps + 1);  ///< one warp more reads the epilogue's states
+  static constexpr int chunk = 128;                 ///< bytes of K a stage
 
   static std::string name() { return text("sm80_decode/", Tokens, "x", Rows, "_w", Warps, "_s", Stages); }
 };
@@ -95,32 +97,35 @@ template <class Config>
 class Sm80DecodeWarp {
   static constexpr int weight_tiles = Config::rows / 16, token_tiles = Config::tokens / 8;
   static constexpr int stage_bytes = sizeof(Sm80DecodeStage<Config>), weight_bytes = Config::rows * Config::chunk;
+  static constexpr int chunk_stride = Config::warps * Config::chunk;  // from one of a warp's chunks to its next
 
  public:
   // x: the tile's first token, w: its first channel; `tokens` and `rows` of them exist.
   W8A8_DEVICE Sm80DecodeWarp(Sm80DecodeWarpStorage<Config>& storage, int warp, int lane, const std::int8_t* x, std::int64_t ldx,
                              int tokens, const std::int8_t* w, std::int64_t ldw, int rows, int k)
-      : storage_(storage), ring_(ptx::shared_address(&storage)), lane_(lane), tokens_(tokens), rows_(rows), ldx_(ldx), ldw_(ldw) {
-    const int first = warp * Config::chunk + lane % 8 * 16;  // this lane's 16 bytes of the warp's first chunk
-    x_ = x + lane / 8 * ldx + first;
-    w_ = w + lane / 8 * ldw + first;
+      : storage_(storage), ring_(ptx::shared_address(&storage)), lane_(lane), ldx_(ldx), ldw_(ldw) {
+    // Eight lanes fetch a line of 128 bytes, a warp four rows; every second four are swizzled alike.
+    const int row = lane / 8, piece = lane % 8, first = warp * Config::chunk;
+    to_even_ = layout::swizzled_offset<128>(row, piece);
+    to_odd_ = layout::swizzled_offset<128>(row + 4, piece) - 4 * Config::chunk;
+    x_ = x + row * ldx + first + 16 * piece;
+    w_ = w + row * ldw + first + 16 * piece;
+    tokens_below_ = tokens - row;
+    rows_below_ = rows - row;
     k_left_ = k - first;
-    chunks_ = (ceil_div(k, Config::chunk) - warp + Config::warps - 1) / Config::warps;
-    policy_ = ptx::createpolicy_evict_first();
+    chunks_ = max_of(k_left_ + chunk_stride - 1, 0) / chunk_stride;
+    weight_policy_ = ptx::createpolicy_evict_first();  // read once
+    token_policy_ = ptx::createpolicy_evict_last();    // read by every CTA
   }
 
   W8A8_DEVICE int chunks() const { return chunks_; }
 
   W8A8_DEVICE void fetch_weights(int slot, int chunk) {
-    fetch<Config::rows>(ring_ + slot * stage_bytes, w_, ldw_, rows_, chunk,
-                        [&](std::uint32_t to, const std::int8_t* from, int valid) {
-                          if (valid > 0) ptx::cp_async_16(to, from, valid, policy_);  // stale bytes past K meet the tokens' zeros
-                        });
+    fetch<Config::rows>(ring_ + slot * stage_bytes, w_, ldw_, rows_below_, chunk, weight_policy_);
   }
 
   W8A8_DEVICE void fetch_tokens(int slot, int chunk) {
-    fetch<Config::tokens>(ring_ + slot * stage_bytes + weight_bytes, x_, ldx_, tokens_, chunk,
-                          [&](std::uint32_t to, const std::int8_t* from, int valid) { ptx::cp_async<16>(to, from, valid); });
+    fetch<Config::tokens>(ring_ + slot * stage_bytes + weight_bytes, x_, ldx_, tokens_below_, chunk, token_policy_);
   }
 
   W8A8_DEVICE void multiply(int slot) {
@@ -128,19 +133,25 @@ class Sm80DecodeWarp {
     const layout::Coordinate a = layout::ldmatrix_16x32(lane_), b = layout::ldmatrix_8x64(lane_);
     W8A8_UNROLL
     for (int half_chunk = 0; half_chunk < 2; ++half_chunk) {  // 64 bytes of K: two k32 steps
-      std::uint32_t y[token_tiles][4];
+      // All of ldmatrix before all of mma: their latencies add up otherwise, and a slot that is being read is not being refilled.
+      std::uint32_t y[token_tiles][4], u[2][weight_tiles][4];
+      const std::uint32_t y_at = tokens + layout::swizzled_offset<128>(b.row, 4 * half_chunk + b.column);
       W8A8_UNROLL
-      for (int t = 0; t < token_tiles; ++t) {
-        ptx::ldmatrix_x4(y[t], tokens + layout::swizzled_offset<128>(8 * t + b.row, 4 * half_chunk + b.column));
+      for (int t = 0; t < token_tiles; ++t) ptx::ldmatrix_x4(y[t], y_at + 8 * t * Config::chunk);
+      W8A8_UNROLL
+      for (int step = 0; step < 2; ++step) {
+        const std::uint32_t u_at = weights + layout::swizzled_offset<128>(a.row, 4 * half_chunk + 2 * step + a.column);
+        W8A8_UNROLL
+        for (int r = 0; r < weight_tiles; ++r) ptx::ldmatrix_x4(u[step][r], u_at + 16 * r * Config::chunk);
       }
       W8A8_UNROLL
-      for (int r = 0; r < weight_tiles; ++r) {
+      for (int step = 0; step < 2; ++step) {
         W8A8_UNROLL
-        for (int step = 0; step < 2; ++step) {
-          std::uint32_t u[4];
-          ptx::ldmatrix_x4(u, weights + layout::swizzled_offset<128>(16 * r + a.row, 4 * half_chunk + 2 * step + a.column));
+        for (int r = 0; r < weight_tiles; ++r) {
           W8A8_UNROLL
-          for (int t = 0; t < token_tiles; ++t) ptx::mma_m16n8k32(accumulator_[r][t], u, y[t][2 * step], y[t][2 * step + 1]);
+          for (int t = 0; t < token_tiles; ++t) {
+            ptx::mma_m16n8k32(accumulator_[r][t], u[step][r], y[t][2 * step], y[t][2 * step + 1]);
+          }
         }
       }
     }
@@ -161,26 +172,38 @@ class Sm80DecodeWarp {
   }
 
  private:
-  // Four rows of 128 bytes an instruction. `left` is what a lane's piece has before the end of K: 16 or more, or the tail.
-  template <int Rows, class Copy>
-  W8A8_DEVICE void fetch(std::uint32_t to, const std::int8_t* from, std::int64_t stride, int rows, int chunk, Copy copy) {
-    if (chunk >= chunks_) return;
-    const int offset = chunk * (Config::warps * Config::chunk), valid = min_of(max_of(k_left_ - offset, 0), 16);
-    from += valid > 0 ? offset : 0;
-    const int row = lane_ / 8, piece = lane_ % 8;
-    W8A8_UNROLL
-    for (int j = 0; j < Rows / 4; ++j) {
-      if (4 * j + row < rows) copy(to + layout::swizzled_offset<128>(4 * j + row, piece), from, valid);
-      from += 4 * stride;
+  // Few instructions matter here: until the ring is full nothing else runs. Only the last chunk of K can hold a lane's piece that
+  // is cut by K or lies beyond it; those bytes become zeros. `below`: how many rows exist from this lane's first one on.
+  template <int Rows>
+  W8A8_DEVICE void fetch(std::uint32_t to, const std::int8_t* from, std::int64_t stride, int below, int chunk,
+                         std::uint64_t policy) const {
+    const int left = k_left_ - chunk * chunk_stride;
+    if (left <= 0) return;
+    from += chunk * chunk_stride;
+    if (left >= Config::chunk) {
+      W8A8_UNROLL
+      for (int j = 0; j < Rows / 4; ++j) {
+        const std::uint32_t line = to + (j % 2 == 0 ? to_even_ : to_odd_) + 4 * j * Config::chunk;
+        if (4 * j < below) ptx::cp_async_16(line, from, policy);
+        from += 4 * stride;
+      }
+    } else {
+      const int valid = min_of(max_of(left - lane_ % 8 * 16, 0), 16);
+      W8A8_NO_UNROLL
+      for (int j = 0; j < Rows / 4; ++j) {
+        const std::uint32_t line = to + (j % 2 == 0 ? to_even_ : to_odd_) + 4 * j * Config::chunk;
+        if (4 * j < below) ptx::cp_async<16>(line, from, valid);
+        from += 4 * stride;
+      }
     }
   }
 
   Sm80DecodeWarpStorage<Config>& storage_;
   std::uint32_t ring_;
-  int lane_, tokens_, rows_, k_left_, chunks_;
+  int lane_, to_even_, to_odd_, tokens_below_, rows_below_, k_left_, chunks_;
   std::int64_t ldx_, ldw_;
   const std::int8_t *x_, *w_;
-  std::uint64_t policy_;
+  std::uint64_t weight_policy_, token_policy_;
   std::int32_t accumulator_[weight_tiles][token_tiles][4] = {};
 };
 
@@ -205,6 +228,7 @@ template <class Config, class Out, class Epilogue>
 W8A8_DEVICE void write_sm80_decode_tile(const Sm80DecodeStorage<Config, Epilogue>& storage, const GemmProblem<Out>& problem,
                                         const Epilogue& epilogue, int m0, int tokens, int n0, int rows) {
   constexpr int quads = Config::rows / 4;
+  W8A8_NO_UNROLL
   for (int i = threadIdx.x; i < tokens * quads; i += Config::threads) {
     const int m = i / quads, n = i % quads * 4;
     if (n >= rows) continue;
@@ -224,8 +248,10 @@ W8A8_DEVICE void write_sm80_decode_tile(const Sm80DecodeStorage<Config, Epilogue
   }
 }
 
+// The bound of one CTA an SM is not an occupancy but a licence to use registers: without it the compiler, counting on other warps
+// to hide latency, puts every ldmatrix right before its mma.
 template <class Config, class Out, class Epilogue>
-__global__ void __launch_bounds__(Config::threads)
+__global__ void __launch_bounds__(Config::threads, 1)
     sm80_decode_kernel(const __grid_constant__ GemmProblem<Out> problem, const __grid_constant__ Epilogue epilogue,
                        int rows_per_cta, int token_tiles, bool dependent_launch) {
   if constexpr (arch::has_int8_mma_sync) {
@@ -236,38 +262,38 @@ __global__ void __launch_bounds__(Config::threads)
     const int m0 = (blockIdx.x - stripe * token_tiles) * Config::tokens, tokens = min_of(problem.m - m0, Config::tokens);
     const int n0 = stripe * rows_per_cta, rows = min_of(problem.n - n0, rows_per_cta);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    Sm80DecodeWarp<Config> stream(storage.warps[warp], warp, lane, problem.x + m0 * problem.ldx, problem.ldx, tokens,
-                                  problem.w + n0 * problem.ldw, problem.ldw, rows, problem.k);
 
-    if (dependent_launch) {
-      W8A8_UNROLL
-      for (int s = 0; s < Config::stages; ++s) stream.fetch_weights(s, s);
-      ptx::griddepcontrol_wait();
+    if (warp == Config::warps) {  // a warp of its own, so that no stream waits for a scale
+      if (dependent_launch) ptx::griddepcontrol_wait();
+      W8A8_NO_UNROLL
+      for (int i = lane; i < rows; i += 32) storage.columns[i] = epilogue.column(n0 + i);
+      if (lane < tokens) storage.row_states[lane] = epilogue.row(m0 + lane);
+    } else {
+      Sm80DecodeWarp<Config> stream(storage.warps[warp], warp, lane, problem.x + m0 * problem.ldx, problem.ldx, tokens,
+                                    problem.w + n0 * problem.ldw, problem.ldw, rows, problem.k);
+      if (dependent_launch) {
+        W8A8_NO_UNROLL
+        for (int s = 0; s < Config::stages; ++s) stream.fetch_weights(s, s);
+        ptx::griddepcontrol_wait();
+      }
+      W8A8_NO_UNROLL
+      for (int i = -Config::stages, slot = 0; i < stream.chunks(); ++i) {  // below 0: the ring fills
+        if (i >= 0) {
+          ptx::cp_async_wait_group<Config::stages - 1>();
+          __syncwarp();  // every lane's copies of this chunk have landed
+          stream.multiply(slot);
+          __syncwarp();  // every lane has read the slot
+        }
+        stream.fetch_tokens(slot, i + Config::stages);
+        if (i >= 0 || !dependent_launch) stream.fetch_weights(slot, i + Config::stages);
+        ptx::cp_async_commit_group();
+        if (++slot == Config::stages) slot = 0;
+      }
+      if (dependent_launch) ptx::griddepcontrol_launch_dependents();
+      ptx::cp_async_wait_group<0>();
+      __syncwarp();
+      stream.write_partial_sums();
     }
-    W8A8_UNROLL
-    for (int s = 0; s < Config::stages; ++s) {
-      stream.fetch_tokens(s, s);
-      if (!dependent_launch) stream.fetch_weights(s, s);
-      ptx::cp_async_commit_group();
-    }
-    for (int i = threadIdx.x; i < rows; i += Config::threads) storage.columns[i] = epilogue.column(n0 + i);
-    for (int i = threadIdx.x; i < tokens; i += Config::threads) storage.row_states[i] = epilogue.row(m0 + i);
-
-    for (int i = 0, slot = 0; i < stream.chunks(); ++i) {
-      ptx::cp_async_wait_group<Config::stages - 1>();
-      __syncwarp();  // every lane's copies of this chunk have landed
-      stream.multiply(slot);
-      __syncwarp();  // every lane has read the slot
-      stream.fetch_tokens(slot, i + Config::stages);
-      stream.fetch_weights(slot, i + Config::stages);
-      ptx::cp_async_commit_group();
-      if (++slot == Config::stages) slot = 0;
-    }
-    if (dependent_launch) ptx::griddepcontrol_launch_dependents();
-
-    ptx::cp_async_wait_group<0>();
-    __syncwarp();
-    stream.write_partial_sums();
     __syncthreads();
     write_sm80_decode_tile<Config>(storage, problem, epilogue, m0, tokens, n0, rows);
   }

@@ -20,13 +20,6 @@ W8A8_DEVICE void cp_async(std::uint32_t destination, const void* source, int val
   }
 }
 
-/// cp_async<16> with an L2 cache policy (see cache_policy.cuh).
-W8A8_DEVICE void cp_async_16(std::uint32_t destination, const void* source, int valid, std::uint64_t policy) {
-  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(destination), "l"(source),
-               "r"(valid), "l"(policy)
-               : "memory");
-}
-
 /// cp_async<16> without a tail, with an L2 cache policy (see cache_policy.cuh).
 W8A8_DEVICE void cp_async_16(std::uint32_t destination, const void* source, std::uint64_t policy) {
   asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2;" ::"r"(destination), "l"(source),
