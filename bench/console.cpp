@@ -13,6 +13,11 @@ nlohmann::json common_context(const Options& options) {
   char date[32];
   std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
   nlohmann::json context = {{"date", date}, {"headers_sha256", W8A8_HEADERS_SHA256}, {"seed", options.seed}};
+  if (options.suite != Suite::limits) {
+    context["sustained"] = options.sustained == Sustained::own     ? "own load"
+                           : options.sustained == Sustained::mixed ? "mixed load"
+                                                                   : "none";
+  }
   if (options.suite == Suite::gemm || options.suite == Suite::linear) {
     context["family"] = kernel_name(options.kernel);
     context["output"] = output_name(options.output);

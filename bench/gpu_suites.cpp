@@ -239,7 +239,7 @@ Row measure_row(const Run& run, const SuiteWork& suite, const Shape& shape, RowP
     if (work) contenders.push_back(run.timer.prepare(std::move(*work), guess_us));
   }
   run.timer.burst(contenders, plan.burst_rounds);
-  if (plan.sustained) run.timer.sustained(contenders);
+  if (plan.sustained) run.timer.sustained(contenders, run.options.sustained == Sustained::mixed);
   for (const Contender& contender : contenders) {
     const Summary burst = summarize(contender.burst), sustained = summarize(contender.sustained);
     if (&contender == &contenders.front()) {
@@ -312,12 +312,12 @@ Report run_gpu_suite(const Options& options) {
   const auto rows_start = std::chrono::steady_clock::now();
   int done = 0, contenders = 1;
   for (const std::string& name : options.peers) contenders += suite->takes_peer(name);
+  const int sustained_loads = options.sustained == Sustained::own ? contenders : options.sustained == Sustained::mixed ? 1 : 0;
   for (const Shape& shape : rows) {
     const int total = static_cast<int>(rows.size());
-    RowPlan plan;
-    if (options.time_budget > 0) {
-      plan = plan_row(std::max(1e-3, options.time_budget - seconds_since(rows_start)) / (total - done), contenders);
-    }
+    const double seconds =
+        options.time_budget > 0 ? std::max(1e-3, options.time_budget - seconds_since(rows_start)) / (total - done) : 0;
+    const RowPlan plan = plan_row(seconds, contenders, sustained_loads);
     console.next(done, total, shape, seconds_since(rows_start));
     std::string refused;
     if (plan.burst_rounds == 0) {

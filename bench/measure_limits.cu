@@ -164,7 +164,7 @@ Rate rate(Timer& timer, Work work, double guess_us) {
   std::vector<Contender> contenders;
   contenders.push_back(timer.prepare(std::move(work), guess_us));
   timer.burst(contenders, 2);
-  timer.sustained(contenders);
+  timer.sustained(contenders, false);
   return {median(contenders[0].burst), median(contenders[0].sustained)};
 }
 

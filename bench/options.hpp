@@ -35,6 +35,9 @@ inline const std::vector<std::string>& peer_names() {
   return names;
 }
 
+/// The load before a sustained figure: a contender's own, all contenders in turn, or no such figure.
+enum class Sustained { own, mixed, none };
+
 struct Options {
   Suite suite = Suite::none;
   std::string suite_name;
@@ -49,6 +52,7 @@ struct Options {
   bool bias = true;
   bool dependent_launch = false;
   std::vector<std::string> peers;
+  Sustained sustained = Sustained::own;
   double time_budget = 0;  ///< seconds; 0: none
   std::uint64_t seed = 1;
   std::string json;
@@ -90,7 +94,7 @@ inline Options parse_options(std::vector<std::string> arguments) {
   app.require_subcommand(0, 1);
 
   std::vector<std::string> preset_words, shape_words, token_words, peer_words{"all"};
-  std::string kernel_word = "auto", output_word = "half";
+  std::string kernel_word = "auto", output_word = "half", sustained_word = "own";
   bool no_bias = false;
   const auto add_measuring = [&](CLI::App* suite, bool shapes, bool gemm) {
     if (shapes) {
@@ -99,6 +103,10 @@ inline Options parse_options(std::vector<std::string> arguments) {
       suite->add_option("-m,--m", token_words, "list of M that replaces the preset's");
       suite->add_option("--time-budget", options.time_budget, "seconds that the rows may take together")
           ->check(CLI::PositiveNumber);
+    }
+    if (shapes) {
+      suite->add_option("--sustained", sustained_word,
+                        "load before a sustained figure: own, mixed (ours and the peers in turn), none");
     }
     if (gemm) {
       suite->add_option("--kernel", kernel_word, "kernel family: auto, sm80, sm90, host");
@@ -149,6 +157,8 @@ inline Options parse_options(std::vector<std::string> arguments) {
       {{"auto", Kernel::automatic}, {"sm80", Kernel::sm80}, {"sm90", Kernel::sm90}, {"host", Kernel::host}});
   options.output = detail::one_of<Output>("--output", output_word,
                                           {{"half", Output::half}, {"bfloat16", Output::bfloat16}, {"float", Output::float32}});
+  options.sustained = detail::one_of<Sustained>(
+      "--sustained", sustained_word, {{"own", Sustained::own}, {"mixed", Sustained::mixed}, {"none", Sustained::none}});
   options.bias = !no_bias;
 
   for (const std::string& word : detail::split_commas(peer_words)) {

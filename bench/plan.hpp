@@ -8,13 +8,13 @@
 
 namespace w8a8::bench {
 
-inline constexpr double reuse_bytes = 300e6;          ///< bytes read between two uses of one input set, where L2 is smaller
-inline constexpr double burst_idle_seconds = 0.100;   ///< idle time before a burst
-inline constexpr double burst_load_us = 40e3;         ///< longest load of a burst
-inline constexpr double sustained_load_us = 400e3;    ///< load before a sustained figure
-inline constexpr double graph_us = 2e3;               ///< a graph lasts about this long: launch gaps of a replay vanish in it
-inline constexpr int maximum_launches = 1024;         ///< of a graph
-inline constexpr double sustained_sample_us = 100e3;  ///< time spent on the samples of a sustained round of all contenders
+inline constexpr double reuse_bytes = 300e6;         ///< bytes read between two uses of one input set, where L2 is smaller
+inline constexpr double burst_idle_seconds = 0.100;  ///< idle time before a burst
+inline constexpr double burst_load_us = 40e3;        ///< longest load of a burst
+inline constexpr double sustained_load_us = 400e3;   ///< load before a sustained figure
+inline constexpr double graph_us = 2e3;              ///< a graph lasts about this long: launch gaps of a replay vanish in it
+inline constexpr int maximum_launches = 1024;        ///< of a graph
+inline constexpr double sustained_sample_us = 30e3;  ///< time spent on the samples of a sustained figure
 
 /// Rotating input sets of `set_bytes` so that every use of a set finds it in DRAM: 300 MB or three times L2 between reuses.
 inline int input_sets(double set_bytes, double l2_bytes) {
@@ -33,7 +33,7 @@ inline int burst_samples(double replay_us) {
   return static_cast<int>(std::clamp(std::floor(burst_load_us / std::max(replay_us, 1.0)) - 1, 1.0, 7.0));
 }
 
-/// Rounds of all contenders (which take `round_us` together) that make up the load before a sustained figure.
+/// Rounds of `round_us` that make up the load before a sustained figure.
 inline int load_rounds(double round_us) { return static_cast<int>(std::ceil(sustained_load_us / std::max(round_us, 1.0))); }
 
 /// Timed rounds of a sustained figure.
@@ -47,14 +47,15 @@ struct RowPlan {
   bool sustained = true;
 };
 
-/// `seconds` left for each remaining row (<= 0: no budget), with `contenders` measured in it.
-inline RowPlan plan_row(double seconds, int contenders) {
-  if (seconds <= 0) return {};
-  const double setup = 0.05 * contenders, sustained = (sustained_load_us + sustained_sample_us) * 1e-6;
+/// `seconds` left for each remaining row (<= 0: no budget), with `contenders` measured in it and `sustained_loads` loads of 400
+/// ms before sustained figures: one a contender, one for all, or none.
+inline RowPlan plan_row(double seconds, int contenders, int sustained_loads) {
+  if (seconds <= 0) return {2, sustained_loads > 0};
+  const double setup = 0.05 * contenders, sustained = sustained_loads * (sustained_load_us + sustained_sample_us) * 1e-6;
   const double burst = contenders * (burst_idle_seconds + 0.5 * burst_load_us * 1e-6);
   if (seconds < setup + burst) return {0, false};
   if (seconds < setup + burst + sustained) return {1, false};
-  return {std::min(5, static_cast<int>((seconds - setup - sustained) / burst)), true};
+  return {std::min(5, static_cast<int>((seconds - setup - sustained) / burst)), sustained_loads > 0};
 }
 
 }  // namespace w8a8::bench

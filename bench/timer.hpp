@@ -141,32 +141,36 @@ class Timer {
     }
   }
 
-  /// 400 ms of all contenders in turn, then timed rounds of them without a pause: each runs at the clock that this mix leaves.
-  void sustained(std::vector<Contender>& contenders) {
-    double round_us = 0;
-    for (const Contender& contender : contenders) round_us += contender.replay_us;
-    for (int round = load_rounds(round_us); round > 0; --round) {
-      for (const Contender& contender : contenders) replay(contender.graph);
-    }
-    const int rounds = std::min(sustained_rounds(round_us), event_pairs / static_cast<int>(contenders.size()));
-    int pair = 0;
-    for (int round = 0; round < rounds; ++round) {
-      for (const Contender& contender : contenders) timed_replay(contender.graph, pair++);
-    }
-    check_cuda(cudaEventSynchronize(events_[0].first.get()), "cudaEventSynchronize");
-    const double megahertz = clock_until_done(pair - 1);
-    pair = 0;
-    for (int round = 0; round < rounds; ++round) {
-      for (Contender& contender : contenders) contender.sustained.push_back(elapsed_us(pair++) / contender.launches);
-    }
-    for (Contender& contender : contenders) {
-      if (megahertz > 0) contender.sustained_mhz.push_back(megahertz);
-    }
+  /// 400 ms of load, then timed replays without a pause. The load is each contender's own, so that each runs at the clock that it
+  /// leaves itself; or, where `mixed`, all contenders take turns, replay by replay, and share a clock.
+  void sustained(std::vector<Contender>& contenders, bool mixed) {
+    if (mixed) return sustained(contenders.data(), contenders.size());
+    for (Contender& contender : contenders) sustained(&contender, 1);
   }
 
  private:
   using EventPair = std::pair<Event, Event>;
   static constexpr int event_pairs = 64;
+
+  void sustained(Contender* contenders, std::size_t count) {
+    double round_us = 0;
+    for (std::size_t i = 0; i < count; ++i) round_us += contenders[i].replay_us;
+    for (int round = load_rounds(round_us); round > 0; --round) {
+      for (std::size_t i = 0; i < count; ++i) replay(contenders[i].graph);
+    }
+    const int rounds = std::min(sustained_rounds(round_us), event_pairs / static_cast<int>(count));
+    int pair = 0;
+    for (int round = 0; round < rounds; ++round) {
+      for (std::size_t i = 0; i < count; ++i) timed_replay(contenders[i].graph, pair++);
+    }
+    check_cuda(cudaEventSynchronize(events_[0].first.get()), "cudaEventSynchronize");
+    const double megahertz = clock_until_done(pair - 1);
+    pair = 0;
+    for (int round = 0; round < rounds; ++round) {
+      for (std::size_t i = 0; i < count; ++i) contenders[i].sustained.push_back(elapsed_us(pair++) / contenders[i].launches);
+    }
+    for (std::size_t i = 0; megahertz > 0 && i < count; ++i) contenders[i].sustained_mhz.push_back(megahertz);
+  }
 
   void replay(const GraphExec& graph) { check_cuda(cudaGraphLaunch(graph.get(), stream()), "cudaGraphLaunch"); }
 

@@ -33,14 +33,32 @@ TEST_CASE("the defaults of a suite") {
   CHECK(options.output == Output::half);
   CHECK(options.bias);
   CHECK(options.peers == peer_names());
+  CHECK(options.sustained == Sustained::own);
   CHECK(options.json.empty());
 }
 
 TEST_CASE("every flag is read") {
-  const Options options =
-      parse_options({"linear", "--shape", "16x6144x4096,1x8x32", "--kernel", "sm80", "--configuration", "sm80_gemm/x", "--output",
-                     "bfloat16", "--no-bias", "--dependent-launch", "--peers", "cublaslt_fp16,cublaslt_fp8", "--time-budget",
-                     "60", "--seed", "7", "--json", "out.json"});
+  const Options options = parse_options({"linear",
+                                         "--shape",
+                                         "16x6144x4096,1x8x32",
+                                         "--kernel",
+                                         "sm80",
+                                         "--configuration",
+                                         "sm80_gemm/x",
+                                         "--output",
+                                         "bfloat16",
+                                         "--no-bias",
+                                         "--dependent-launch",
+                                         "--peers",
+                                         "cublaslt_fp16,cublaslt_fp8",
+                                         "--time-budget",
+                                         "60",
+                                         "--sustained",
+                                         "mixed",
+                                         "--seed",
+                                         "7",
+                                         "--json",
+                                         "out.json"});
   CHECK(options.suite == Suite::linear);
   REQUIRE(options.shapes.size() == 2);
   CHECK(options.shapes[0] == Shape{"custom", 16, 6144, 4096});
@@ -53,6 +71,7 @@ TEST_CASE("every flag is read") {
   CHECK(options.dependent_launch);
   CHECK(options.peers == std::vector<std::string>{"cublaslt_fp16", "cublaslt_fp8"});
   CHECK(options.time_budget == 60);
+  CHECK(options.sustained == Sustained::mixed);
   CHECK(options.seed == 7);
   CHECK(options.json == "out.json");
 }
@@ -101,6 +120,7 @@ TEST_CASE("what is wrong is said in one line that names the flag") {
       {{"gemm", "-m", "1,two"}, "--m: expected a size from 1 to 2147483647, got 'two'"},
       {{"gemm", "--time-budget", "-5"}, "--time-budget"},
       {{"gemm", "--time-budget", "soon"}, "--time-budget"},
+      {{"gemm", "--sustained", "yes"}, "--sustained: expected one of own, mixed, none, got 'yes'"},
       {{"gemm", "--seed", "abc"}, "--seed"},
       {{"gemm", "--json"}, "--json"},
       {{"quantize", "--kernel", "sm80"}, "--kernel"},
