@@ -26,7 +26,7 @@ double exact(int which, double x) {
 template <class T>
 T from_bits(std::uint16_t bits) {
   T value;
-  std::memcpy(&value, &bits, sizeof bits);
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof bits);
   return value;
 }
 
@@ -43,7 +43,7 @@ __global__ void evaluate(T* out) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   const std::uint16_t bits = static_cast<std::uint16_t>(i);
   T x;
-  std::memcpy(&x, &bits, sizeof bits);
+  std::memcpy(static_cast<void*>(&x), &bits, sizeof bits);
   for (int which = 0; which < functions; ++which) out[which * 65536 + i] = from_float<T>(activation(which, to_float(x)));
 }
 

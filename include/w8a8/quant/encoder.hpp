@@ -1,10 +1,10 @@
 // Encoders: how a row of FP32 values becomes codes. An encoder has
 //
 //   static constexpr int words;                                 unsigned words whose maximum over the row decides the scale
-//   static void widen(std::uint32_t (&extent)[words], const Group<T>&);   takes a group into them (they start at zero)
+//   static void widen(std::uint32_t (&extent)[words], const Values&);   takes a group into them (they start at zero)
 //   Coder coder(extent, row, store) const;                    the row's coder; with `store` it also writes the row's scale
 //
-// and its coder `void encode(const Group<float>&, Group<std::int8_t>&) const`. All of it host/device.
+// and its coder `Group<std::int8_t> encode(const Values&) const`. All of it host/device.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,21 @@
 #include "w8a8/quant/scale.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/floating_point.hpp"
+#if defined(__CUDACC__)
+#include "w8a8/ptx/max_nan.cuh"
+#endif
 
 namespace w8a8::detail {
 
-/// The low bytes of four words, the first one lowest.
-W8A8_HOST_DEVICE std::uint32_t pack_low_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
-  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);),
-                    (return (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | (d & 0xff) << 24;))
+/// The low bytes of eight words.
+W8A8_HOST_DEVICE Group<std::int8_t> pack_codes(const std::uint32_t (&code)[group_size]) {
+  Group<std::int8_t> codes;
+  for (int w = 0; w < 2; ++w) {
+    const std::uint32_t a = code[4 * w], b = code[4 * w + 1], c = code[4 * w + 2], d = code[4 * w + 3];
+    NV_IF_ELSE_TARGET(NV_IS_DEVICE, (codes.word[w] = __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);),
+                      (codes.word[w] = (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | (d & 0xff) << 24;))
+  }
+  return codes;
 }
 
 /// Codes clamp(rint(x * inverse), -limit, limit).
@@ -30,21 +38,15 @@ struct SymmetricCoder {
   int limit;
   bool within;  ///< no product of the row leaves [-limit, limit] by rounding, and none is a NaN
 
-  W8A8_HOST_DEVICE void encode(const Group<float>& x, Group<std::int8_t>& codes) const {
+  W8A8_HOST_DEVICE Group<std::int8_t> encode(const Values& x) const {
+    std::uint32_t code[group_size];
+    // A host compiler may contract a multiplication and an addition that follows at once: there the codes are always clamped.
     NV_IF_TARGET(NV_IS_DEVICE, (if (within) {
-                   encode_within(x, codes);
-                   return;
+                   for (int i = 0; i < group_size; ++i) code[i] = code_bits(multiply(x[i], inverse));
+                   return pack_codes(code);
                  }))
-    for (int i = 0; i < group_size; ++i) codes[i] = quantize_value(x[i], inverse, limit);
-  }
-
- private:
-  // Device only: a host compiler may contract a multiplication and the addition that follows at once.
-  W8A8_HOST_DEVICE void encode_within(const Group<float>& x, Group<std::int8_t>& codes) const {
-    std::uint32_t word[group_size], packed[2];
-    for (int i = 0; i < group_size; ++i) word[i] = code_bits(multiply(x[i], inverse));
-    for (int i = 0; i < 2; ++i) packed[i] = pack_low_bytes(word[4 * i], word[4 * i + 1], word[4 * i + 2], word[4 * i + 3]);
-    std::memcpy(&codes, packed, sizeof codes);
+    for (int i = 0; i < group_size; ++i) code[i] = static_cast<std::uint32_t>(quantize_value(x[i], inverse, limit));
+    return pack_codes(code);
   }
 };
 
@@ -52,19 +54,23 @@ struct SymmetricCoder {
 W8A8_HOST_DEVICE __half2 widen_pair(__half2 most, __half2 x) { return __hmax2_nan(most, __habs2(x)); }
 W8A8_HOST_DEVICE __nv_bfloat162 widen_pair(__nv_bfloat162 most, __nv_bfloat162 x) { return __hmax2_nan(most, __habs2(x)); }
 
-/// The largest magnitude_bits of a group.
+/// The largest magnitude_bits of a group; some word that is not finite where an element is not.
+W8A8_HOST_DEVICE std::uint32_t group_magnitude(const Values& x) {
+  NV_IF_ELSE_TARGET(
+      NV_IS_DEVICE,
+      (float most = 0.0f; for (int i = 0; i < group_size; ++i) most = ptx::max_nan(most, fabsf(x[i])); return float_bits(most);),
+      (std::uint32_t most = 0; for (int i = 0; i < group_size; ++i) most = max_of(most, magnitude_bits(x[i])); return most;))
+}
+
 template <class T>
 W8A8_HOST_DEVICE std::uint32_t group_magnitude(const Group<T>& x) {
   if constexpr (sizeof(T) == 2) {
-    // Packed, so that the device need not widen the elements twice and keep them wide in between.
-    NV_IF_TARGET(NV_IS_DEVICE, (using Pair = std::conditional_t<std::is_same_v<T, half>, __half2, __nv_bfloat162>; Pair pair[4];
-                                std::memcpy(pair, &x, sizeof pair);
-                                const Pair most = widen_pair(widen_pair(widen_pair(__habs2(pair[0]), pair[1]), pair[2]), pair[3]);
+    // Packed, so that the device need not widen the elements twice or keep them wide in between.
+    NV_IF_TARGET(NV_IS_DEVICE, (Pair<T> most = __habs2(pair_of<T>(x.word[0]));
+                                for (int w = 1; w < 4; ++w) most = widen_pair(most, pair_of<T>(x.word[w]));
                                 return max_of(magnitude_bits(to_float(most.x)), magnitude_bits(to_float(most.y)));))
   }
-  std::uint32_t most = 0;
-  for (int i = 0; i < group_size; ++i) most = max_of(most, magnitude_bits(to_float(x[i])));
-  return most;
+  return group_magnitude(to_values(x));
 }
 
 /// A scale a row from the row's absmax.
@@ -75,8 +81,8 @@ struct DynamicEncoder {
   Scale* scale;
   int bits;
 
-  template <class T>
-  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const Group<T>& x) {
+  template <class G>
+  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const G& x) {
     extent[0] = max_of(extent[0], group_magnitude(x));
   }
 
@@ -95,18 +101,16 @@ struct AsymmetricCoder {
   int zero_point, low, high;
   bool finite;
 
-  W8A8_HOST_DEVICE void encode(const Group<float>& x, Group<std::int8_t>& codes) const {
+  W8A8_HOST_DEVICE Group<std::int8_t> encode(const Values& x) const {
+    if (!finite) return {};
     const float below = static_cast<float>(low - zero_point), above = static_cast<float>(high - zero_point);
-    std::uint32_t word[group_size], packed[2];
+    std::uint32_t code[group_size];
     for (int i = 0; i < group_size; ++i) {
-      // Clamped before it is rounded: the bounds are whole, so that the code is the same. A NaN product (0 times an infinite
-      // inverse cannot be; a row that is not finite can) is not below and not above.
-      float y = multiply(x[i], inverse);
-      y = y < below ? below : (y > above ? above : y);
-      word[i] = finite ? code_bits(y) + static_cast<std::uint32_t>(zero_point) : 0;
+      // Clamped before it is rounded: the bounds are whole, so that the code is the same.
+      const float y = fminf(fmaxf(multiply(x[i], inverse), below), above);
+      code[i] = code_bits(y) + static_cast<std::uint32_t>(zero_point);
     }
-    for (int i = 0; i < 2; ++i) packed[i] = pack_low_bytes(word[4 * i], word[4 * i + 1], word[4 * i + 2], word[4 * i + 3]);
-    std::memcpy(&codes, packed, sizeof codes);
+    return pack_codes(code);
   }
 };
 
@@ -121,13 +125,22 @@ struct AsymmetricEncoder {
 
   template <class T>
   W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const Group<T>& x) {
-    for (int i = 0; i < group_size; ++i) {
-      const std::uint32_t v = float_bits(to_float(x[i])), magnitude = v & 0x7fffffffu;
-      const bool negative = v != magnitude;
-      const std::uint32_t rises = negative && !is_nonfinite_magnitude(magnitude) ? 0 : magnitude;
-      extent[0] = max_of(extent[0], rises);
-      extent[1] = max_of(extent[1], negative ? magnitude : 0);
-    }
+    widen(extent, to_values(x));
+  }
+
+  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const Values& x) {
+    NV_IF_ELSE_TARGET(NV_IS_DEVICE,
+                      (
+                          float high = 0.0f, low = 0.0f; for (int i = 0; i < group_size; ++i) {
+                            high = ptx::max_nan(high, x[i]);
+                            low = ptx::max_nan(low, -x[i]);
+                          } extent[0] = max_of(extent[0], magnitude_bits(high));
+                          extent[1] = max_of(extent[1], magnitude_bits(low));),
+                      (for (int i = 0; i < group_size; ++i) {
+                        const std::uint32_t magnitude = magnitude_bits(x[i]);
+                        const int side = float_bits(x[i]) != magnitude;  // by the sign
+                        extent[side] = max_of(extent[side], magnitude);
+                      }))
   }
 
   W8A8_HOST_DEVICE AsymmetricCoder coder(const std::uint32_t (&extent)[words], std::int64_t row, bool store) const {

@@ -1,12 +1,14 @@
 // Producers: where the FP32 values of a row come from. A producer has
 //
-//   using Cached = ...;               what is kept of an element between the passes over a row
+//   using Raw = ...;                  what is read of a group; every read of a row is issued before the first is used
+//   using Cached = ...;               what is kept of a group between the passes over a row: Group<T> or Values
 //   static constexpr Moment moment;   the row statistics that finish() needs
-//   static constexpr bool identity;   whether finish() only converts, so that cached elements have the values' magnitudes
-//   Group<Cached> load<Aligned>(row, k, count) const;      reads elements k .. k+7, `count` of them inside the row
-//   Group<Cached> reload<Aligned>(row, k, count) const;    the same once more, for rows too long to keep
-//   Group<float> finish<Aligned>(cached, moments, k, count) const;   the values that are quantized; elements past the end are 0
-//   void emit<Aligned>(values, row, k, count) const;       stores the values where the caller wants them too
+//   Raw fetch<Aligned>(row, k, count) const;              reads elements k .. k+7, the first `count` of them inside the row
+//   Cached merge<Aligned>(raw, row, k, count) const;      the first step; elements past the end stay 0
+//   Cached reload<Aligned>(row, k, count) const;          fetch and merge once more, for rows too long to keep
+//   Parameters parameters<Aligned>(k, count) const;       where moment is not none: what finish() needs of columns k .. k+7
+//   Values finish(values, moments, parameters) const;     and the normalised values; elements past the end are 0
+//   void emit<Aligned>(values, row, k, count) const;      stores the values where the caller wants them too
 //   bool aligned() const;             host: whether all of its matrices allow wide accesses
 //
 // all but the last host/device. A new fusion is a new producer and touches no kernel.
@@ -30,18 +32,19 @@ struct Moments {
 };
 
 /// Takes a group's elements into a slot of a row sum. Elements past the end are zero and add nothing.
-template <class T>
-W8A8_HOST_DEVICE void add_group(const Group<T>& x, float& slot) {
-  for (int i = 0; i < group_size; ++i) slot = add(slot, to_float(x[i]));
+W8A8_HOST_DEVICE void add_elements(const Values& x, float& slot) {
+  for (int i = 0; i < group_size; ++i) slot = add(slot, x[i]);
 }
 
-/// Takes the squared deviations from `mean` of a group's first `count` elements into a slot.
-template <class T>
-W8A8_HOST_DEVICE void add_squares(const Group<T>& x, float mean, int count, float& slot) {
+/// Takes the squares of a group's elements into a slot, of their deviations from `mean` where one is taken.
+template <Moment Kind, bool Aligned>
+W8A8_HOST_DEVICE void add_squares(const Values& x, float mean, int count, float& slot) {
+  float sum = slot;
   for (int i = 0; i < group_size; ++i) {
-    const float deviation = i < count ? add(to_float(x[i]), -mean) : 0.0f;
-    slot = fused_multiply_add(deviation, deviation, slot);
+    const float deviation = Kind == Moment::variance ? add(x[i], -mean) : x[i];
+    if (Aligned || Kind == Moment::mean_square || i < count) sum = fused_multiply_add(deviation, deviation, sum);
   }
+  slot = count > 0 ? sum : slot;
 }
 
 /// 1 / sqrt(sum / columns + epsilon), each step rounded once.
@@ -49,38 +52,48 @@ W8A8_HOST_DEVICE float reciprocal_deviation(float sum, int columns, float epsilo
   return divide(1.0f, square_root(add(divide(sum, static_cast<float>(columns)), epsilon)));
 }
 
+/// What is kept of a group, in FP32.
+W8A8_HOST_DEVICE const Values& values_of(const Values& cached) { return cached; }
 template <class T>
-W8A8_HOST_DEVICE Group<float> to_floats(const Group<T>& x) {
-  Group<float> v;
-  for (int i = 0; i < group_size; ++i) v[i] = to_float(x[i]);
-  return v;
+W8A8_HOST_DEVICE Values values_of(const Group<T>& cached) {
+  return to_values(cached);
 }
+
+/// The Parameters of a producer, or nothing where there are none.
+template <class Producer, bool HasMoments = (Producer::moment != Moment::none)>
+struct ParametersOf {
+  struct type {};
+};
+template <class Producer>
+struct ParametersOf<Producer, true> {
+  using type = typename Producer::Parameters;
+};
 
 /// The matrix as it is.
 template <class In>
 struct Plain {
-  using Cached = In;
+  using Raw = Group<In>;
+  using Cached = Group<In>;
   static constexpr Moment moment = Moment::none;
-  static constexpr bool identity = true;
 
   Rows<const In> x;
 
   bool aligned() const { return x.aligned(); }
 
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<In> load(std::int64_t row, int k, int count) const {
+  W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
     return load_group<Aligned>(x.at(row, k), count);
   }
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<In> reload(std::int64_t row, int k, int count) const {
-    return load<Aligned>(row, k, count);
+  W8A8_HOST_DEVICE Cached merge(const Raw& raw, std::int64_t, std::int64_t, int) const {
+    return raw;
   }
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<float> finish(const Group<In>& cached, const Moments&, int, int) const {
-    return to_floats(cached);
+  W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
+    return fetch<Aligned>(row, k, count);
   }
   template <bool Aligned>
-  W8A8_HOST_DEVICE void emit(const Group<float>&, std::int64_t, int, int) const {}
+  W8A8_HOST_DEVICE void emit(const Values&, std::int64_t, std::int64_t, int) const {}
 };
 
 /// An optional copy of the values, rounded once to T.
@@ -89,11 +102,8 @@ struct ValueCopy {
   Rows<T> to;
 
   template <bool Aligned>
-  W8A8_HOST_DEVICE void emit(const Group<float>& values, std::int64_t row, int k, int count) const {
-    if (!to) return;
-    Group<T> rounded;
-    for (int i = 0; i < group_size; ++i) rounded[i] = from_float<T>(values[i]);
-    store_group<Aligned>(to.at(row, k), rounded, count);
+  W8A8_HOST_DEVICE void emit(const Values& values, std::int64_t row, std::int64_t k, int count) const {
+    if (to) store_group<Aligned>(to.at(row, k), from_values<T>(values), count);
   }
 };
 
@@ -103,9 +113,14 @@ struct ValueCopy {
 /// and the bias (where there is one) by one fused multiply-add.
 template <class T, class Weight, Moment Kind>
 struct Norm {
-  using Cached = T;
+  struct Raw {
+    Group<T> x, residual;
+  };
+  using Cached = Values;
+  struct Parameters {
+    Group<Weight> weight, bias;
+  };
   static constexpr Moment moment = Kind;
-  static constexpr bool identity = false;
 
   Rows<const T> x;
   Rows<T> residual;  ///< may be absent
@@ -119,37 +134,50 @@ struct Norm {
   }
 
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<T> load(std::int64_t row, int k, int count) const {
-    Group<T> h = load_group<Aligned>(x.at(row, k), count);
+  W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
+    return {load_group<Aligned>(x.at(row, k), count), load_group<Aligned>(residual.at(row, k), residual ? count : 0)};
+  }
+
+  template <bool Aligned>
+  W8A8_HOST_DEVICE Cached merge(const Raw& raw, std::int64_t row, std::int64_t k, int count) const {
+    Values h = to_values(raw.x);
     if (residual) {
-      const Group<T> r = load_group<Aligned>(residual.at(row, k), count);
-      for (int i = 0; i < group_size; ++i) h[i] = from_float<T>(add(to_float(h[i]), to_float(r[i])));
-      store_group<Aligned>(residual.at(row, k), h, count);
+      const Values r = to_values(raw.residual);
+      for (int i = 0; i < group_size; ++i) h[i] = add(h[i], r[i]);
+      const Group<T> rounded = from_values<T>(h);
+      store_group<Aligned>(residual.at(row, k), rounded, count);
+      h = to_values(rounded);
     }
     return h;
   }
 
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<T> reload(std::int64_t row, int k, int count) const {
-    return load_group<Aligned>(residual ? residual.at(row, k) : x.at(row, k), count);
+  W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
+    return to_values(load_group<Aligned>(residual ? residual.at(row, k) : x.at(row, k), count));
   }
 
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<float> finish(const Group<T>& h, const Moments& moments, int k, int count) const {
-    const Group<Weight> w = load_group<Aligned>(weight + k, count);
-    Group<Weight> b;
-    if (bias != nullptr) b = load_group<Aligned>(bias + k, count);
-    Group<float> v;
+  W8A8_HOST_DEVICE Parameters parameters(std::int64_t k, int count) const {
+    return {load_group<Aligned>(weight + k, count), load_group<Aligned>(bias + k, bias != nullptr ? count : 0)};
+  }
+
+  W8A8_HOST_DEVICE Values finish(const Values& h, const Moments& moments, const Parameters& parameters) const {
+    const Values w = to_values(parameters.weight);
+    Values v;
     for (int i = 0; i < group_size; ++i) {
-      const float deviation = Kind == Moment::variance ? add(to_float(h[i]), -moments.mean) : to_float(h[i]);
-      const float normal = multiply(deviation, moments.reciprocal_deviation);
-      v[i] = bias != nullptr ? fused_multiply_add(normal, to_float(w[i]), to_float(b[i])) : multiply(normal, to_float(w[i]));
+      v[i] = multiply(Kind == Moment::variance ? add(h[i], -moments.mean) : h[i], moments.reciprocal_deviation);
+    }
+    if (bias != nullptr) {
+      const Values b = to_values(parameters.bias);
+      for (int i = 0; i < group_size; ++i) v[i] = fused_multiply_add(v[i], w[i], b[i]);
+    } else {
+      for (int i = 0; i < group_size; ++i) v[i] = multiply(v[i], w[i]);
     }
     return v;
   }
 
   template <bool Aligned>
-  W8A8_HOST_DEVICE void emit(const Group<float>& values, std::int64_t row, int k, int count) const {
+  W8A8_HOST_DEVICE void emit(const Values& values, std::int64_t row, std::int64_t k, int count) const {
     copy.template emit<Aligned>(values, row, k, count);
   }
 };
@@ -168,12 +196,14 @@ struct GeluErfOnly {
   W8A8_HOST_DEVICE static float value(float x, float) { return gelu_erf(x); }
 };
 
-/// A function of each element of one matrix, or of the corresponding elements of two.
+/// A function of each element of one matrix, or of the corresponding elements of two; f(0, 0) = 0.
 template <class T, class Function>
 struct Elementwise {
-  using Cached = float;
+  struct Raw {
+    Group<T> first, second;
+  };
+  using Cached = Values;
   static constexpr Moment moment = Moment::none;
-  static constexpr bool identity = true;
 
   Rows<const T> first;
   Rows<const T> second;  ///< absent where the function takes one
@@ -182,24 +212,24 @@ struct Elementwise {
   bool aligned() const { return first.aligned() && second.aligned() && copy.to.aligned(); }
 
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<float> load(std::int64_t row, int k, int count) const {
+  W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
     const Group<T> a = load_group<Aligned>(first.at(row, k), count);
-    Group<T> b = a;
-    if constexpr (Function::inputs == 2) b = load_group<Aligned>(second.at(row, k), count);
-    Group<float> v;
-    for (int i = 0; i < group_size; ++i) v[i] = Function::value(to_float(a[i]), to_float(b[i]));
+    if constexpr (Function::inputs == 1) return {a, a};
+    return {a, load_group<Aligned>(second.at(row, k), count)};
+  }
+  template <bool Aligned>
+  W8A8_HOST_DEVICE Cached merge(const Raw& raw, std::int64_t, std::int64_t, int) const {
+    const Values a = to_values(raw.first), b = to_values(raw.second);
+    Values v;
+    for (int i = 0; i < group_size; ++i) v[i] = Function::value(a[i], b[i]);
     return v;
   }
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<float> reload(std::int64_t row, int k, int count) const {
-    return load<Aligned>(row, k, count);
+  W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
+    return merge<Aligned>(fetch<Aligned>(row, k, count), row, k, count);
   }
   template <bool Aligned>
-  W8A8_HOST_DEVICE Group<float> finish(const Group<float>& cached, const Moments&, int, int) const {
-    return cached;
-  }
-  template <bool Aligned>
-  W8A8_HOST_DEVICE void emit(const Group<float>& values, std::int64_t row, int k, int count) const {
+  W8A8_HOST_DEVICE void emit(const Values& values, std::int64_t row, std::int64_t k, int count) const {
     copy.template emit<Aligned>(values, row, k, count);
   }
 };

@@ -29,71 +29,138 @@ inline constexpr int group_size = 8;
 /// Slots of a row sum.
 inline constexpr int sum_slots = 4096;
 
-/// The elements k .. k + 7 of a row; those past its end are zero.
+/// The elements k .. k + 7 of a row as they lie in memory, in whole registers; those past the row's end are zero.
 template <class T>
 struct Group {
-  T values[group_size];
+  static constexpr int elements_per_word = static_cast<int>(4 / sizeof(T));
+  static constexpr int words = group_size / elements_per_word;
 
-  W8A8_HOST_DEVICE T& operator[](int i) { return values[i]; }
-  W8A8_HOST_DEVICE const T& operator[](int i) const { return values[i]; }
+  std::uint32_t word[words];
 };
 
-/// Device: brings 16-bit elements that were read one by one into four registers; the compiler would keep eight.
-template <class T>
-W8A8_HOST_DEVICE void join_pairs([[maybe_unused]] Group<T>& group) {
-  NV_IF_TARGET(NV_IS_DEVICE, (std::uint16_t element[group_size]; std::uint32_t pair[group_size / 2];
-                              std::memcpy(element, &group, sizeof group); for (int i = 0; i < group_size / 2; ++i) {
-                                pair[i] = __byte_perm(element[2 * i], element[2 * i + 1], 0x5410);
-                              } std::memcpy(&group, pair, sizeof group);))
-}
+/// The same eight elements in FP32.
+struct Values {
+  float v[group_size];
 
-/// The group at `source`. Aligned: it is whole and `source` a multiple of 16 bytes (8 for codes); else its first `count`
-/// elements.
+  W8A8_HOST_DEVICE float& operator[](int i) { return v[i]; }
+  W8A8_HOST_DEVICE const float& operator[](int i) const { return v[i]; }
+};
+
+/// The unsigned integer as wide as T.
+template <class T>
+using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::conditional_t<sizeof(T) == 2, std::uint16_t, std::uint8_t>>;
+
+/// The group at `source`: its first `count` elements, none where count <= 0. Aligned: count is 8 if it is not <= 0, and `source`
+/// then a multiple of 16 bytes (8 for codes).
 template <bool Aligned, class T>
 W8A8_HOST_DEVICE Group<T> load_group(const T* source, int count) {
-  Group<T> group;
+  using G = Group<T>;
+  G group = {};
   if constexpr (Aligned) {
-    constexpr int words = static_cast<int>(sizeof(group) / sizeof(uint2));
-    uint2 raw[words];
-    if constexpr (words == 1) {
-      raw[0] = *reinterpret_cast<const uint2*>(source);
-    } else {
-      for (int w = 0; w < words; w += 2) {
-        const uint4 both = *reinterpret_cast<const uint4*>(source + w * (group_size / words));
-        raw[w] = {both.x, both.y};
-        raw[w + 1] = {both.z, both.w};
+    if (count > 0) {
+      if constexpr (G::words == 2) {
+        const uint2 pair = *reinterpret_cast<const uint2*>(source);
+        group.word[0] = pair.x;
+        group.word[1] = pair.y;
+      } else {
+        for (int w = 0; w < G::words; w += 4) {
+          const uint4 four = *reinterpret_cast<const uint4*>(source + w * G::elements_per_word);
+          group.word[w] = four.x;
+          group.word[w + 1] = four.y;
+          group.word[w + 2] = four.z;
+          group.word[w + 3] = four.w;
+        }
       }
     }
-    std::memcpy(&group, raw, sizeof group);
   } else {
-    std::memset(&group, 0, sizeof group);
-    for (int i = 0; i < group_size; ++i) {
-      if (i < count) group[i] = source[i];
+    for (int w = 0; w < G::words; ++w) {
+      for (int e = 0; e < G::elements_per_word; ++e) {
+        if (w * G::elements_per_word + e < count) {
+          const T element = source[w * G::elements_per_word + e];
+          Bits<T> bits;
+          std::memcpy(&bits, &element, sizeof bits);
+          group.word[w] |= static_cast<std::uint32_t>(bits) << (8 * static_cast<int>(sizeof(T)) * e);
+        }
+      }
     }
-    if constexpr (sizeof(T) == 2) join_pairs(group);
   }
   return group;
 }
 
-/// Writes the group to `target`, under the same condition.
+/// Writes the group's first `count` elements to `target`, under the same condition.
 template <bool Aligned, class T>
 W8A8_HOST_DEVICE void store_group(T* target, const Group<T>& group, int count) {
+  using G = Group<T>;
   if constexpr (Aligned) {
-    constexpr int words = static_cast<int>(sizeof(group) / sizeof(uint2));
-    uint2 raw[words];
-    std::memcpy(raw, &group, sizeof group);
-    if constexpr (words == 1) {
-      *reinterpret_cast<uint2*>(target) = raw[0];
-    } else {
-      for (int w = 0; w < words; w += 2) {
-        *reinterpret_cast<uint4*>(target + w * (group_size / words)) = {raw[w].x, raw[w].y, raw[w + 1].x, raw[w + 1].y};
+    if (count > 0) {
+      if constexpr (G::words == 2) {
+        *reinterpret_cast<uint2*>(target) = uint2{group.word[0], group.word[1]};
+      } else {
+        for (int w = 0; w < G::words; w += 4) {
+          *reinterpret_cast<uint4*>(target + w * G::elements_per_word) =
+              uint4{group.word[w], group.word[w + 1], group.word[w + 2], group.word[w + 3]};
+        }
       }
     }
   } else {
-    for (int i = 0; i < group_size; ++i) {
-      if (i < count) target[i] = group[i];
+    for (int w = 0; w < G::words; ++w) {
+      for (int e = 0; e < G::elements_per_word; ++e) {
+        if (w * G::elements_per_word + e < count) {
+          const Bits<T> bits = static_cast<Bits<T>>(group.word[w] >> (8 * static_cast<int>(sizeof(T)) * e));
+          T element;
+          std::memcpy(static_cast<void*>(&element), &bits, sizeof bits);
+          target[w * G::elements_per_word + e] = element;
+        }
+      }
     }
   }
+}
+
+template <class T>
+using Pair = std::conditional_t<std::is_same_v<T, half>, __half2, __nv_bfloat162>;
+
+/// The two 16-bit elements of a word.
+template <class T>
+W8A8_HOST_DEVICE Pair<T> pair_of(std::uint32_t word) {
+  Pair<T> pair;
+  std::memcpy(static_cast<void*>(&pair), &word, sizeof pair);
+  return pair;
+}
+
+/// The group's elements in FP32.
+template <class T>
+W8A8_HOST_DEVICE Values to_values(const Group<T>& group) {
+  Values x;
+  if constexpr (sizeof(T) == 4) {
+    for (int i = 0; i < group_size; ++i) x[i] = float_from_bits(group.word[i]);
+  } else {
+    for (int w = 0; w < group_size / 2; ++w) {
+      const Pair<T> pair = pair_of<T>(group.word[w]);
+      x[2 * w] = to_float(pair.x);
+      x[2 * w + 1] = to_float(pair.y);
+    }
+  }
+  return x;
+}
+
+/// The values, each rounded once to T.
+template <class T>
+W8A8_HOST_DEVICE Group<T> from_values(const Values& x) {
+  Group<T> group;
+  if constexpr (sizeof(T) == 4) {
+    for (int i = 0; i < group_size; ++i) group.word[i] = float_bits(from_float<T>(x[i]));
+  } else {
+    for (int w = 0; w < group_size / 2; ++w) {
+      Pair<T> pair;
+      if constexpr (std::is_same_v<T, half>) {
+        pair = __floats2half2_rn(x[2 * w], x[2 * w + 1]);
+      } else {
+        pair = __floats2bfloat162_rn(x[2 * w], x[2 * w + 1]);
+      }
+      std::memcpy(&group.word[w], &pair, sizeof pair);
+    }
+  }
+  return group;
 }
 
 /// A row-major matrix in kernel arguments: contiguous rows, `stride` elements apart.
@@ -102,7 +169,7 @@ struct Rows {
   T* data = nullptr;
   std::int64_t stride = 0;
 
-  W8A8_HOST_DEVICE T* at(std::int64_t row, int k) const { return data + row * stride + k; }
+  W8A8_HOST_DEVICE T* at(std::int64_t row, std::int64_t k) const { return data + row * stride + k; }
   W8A8_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
 
   /// True where groups can be moved in wide accesses. An absent matrix never stands in the way.

@@ -29,42 +29,42 @@ float host_row_sum(int groups, Term&& term) {
 template <class Producer, class Encoder>
 void run_rows_on_host(const Producer& producer, const Encoder& encoder, const Rows<std::int8_t>& out, const RowShape& shape,
                       int threads = 0) {
-  using Cached = typename Producer::Cached;
   const int groups = ceil_div(shape.columns, group_size);
   // Threads cost more than a few small rows.
   constexpr std::int64_t elements_per_piece = 1 << 16;
   const std::int64_t rows_per_piece = ceil_div(elements_per_piece, std::int64_t{max_of(shape.columns, 1)});
 
   parallel_for(ceil_div(shape.rows, rows_per_piece), threads, [&](std::int64_t piece) {
-    std::vector<Group<Cached>> cache(static_cast<std::size_t>(groups));
+    std::vector<Values> cache(static_cast<std::size_t>(groups));
     const auto count = [&](int g) { return min_of(group_size, shape.columns - g * group_size); };
-    const auto cached = [&](int g) -> Group<Cached>& { return cache[static_cast<std::size_t>(g)]; };
+    const auto cached = [&](int g) -> Values& { return cache[static_cast<std::size_t>(g)]; };
     const std::int64_t end = min_of(shape.rows, (piece + 1) * rows_per_piece);
     for (std::int64_t row = piece * rows_per_piece; row < end; ++row) {
-      for (int g = 0; g < groups; ++g) cached(g) = producer.template load<false>(row, g * group_size, count(g));
-      Moments moments;
-      if constexpr (Producer::moment == Moment::variance) {
-        moments.mean = divide(host_row_sum(groups, [&](int g, float& slot) { add_group(cached(g), slot); }),
-                              static_cast<float>(shape.columns));
+      for (int g = 0; g < groups; ++g) {
+        const int k = g * group_size;
+        cached(g) = values_of(producer.template merge<false>(producer.template fetch<false>(row, k, count(g)), row, k, count(g)));
       }
       if constexpr (Producer::moment != Moment::none) {
-        const float sum = host_row_sum(groups, [&](int g, float& slot) { add_squares(cached(g), moments.mean, count(g), slot); });
+        Moments moments;
+        if constexpr (Producer::moment == Moment::variance) {
+          moments.mean = divide(host_row_sum(groups, [&](int g, float& slot) { add_elements(cached(g), slot); }),
+                                static_cast<float>(shape.columns));
+        }
+        const float sum = host_row_sum(
+            groups, [&](int g, float& slot) { add_squares<Producer::moment, false>(cached(g), moments.mean, count(g), slot); });
         moments.reciprocal_deviation = reciprocal_deviation(sum, shape.columns, producer.epsilon);
+        for (int g = 0; g < groups; ++g) {
+          cached(g) = producer.finish(cached(g), moments, producer.template parameters<false>(g * group_size, count(g)));
+        }
       }
       Extent<Encoder> extent;
       if constexpr (Encoder::words > 0) {
-        for (int g = 0; g < groups; ++g) {
-          const Group<float> v = producer.template finish<false>(cached(g), moments, g * group_size, count(g));
-          Encoder::widen(extent.word, v);
-        }
+        for (int g = 0; g < groups; ++g) Encoder::widen(extent.word, cached(g));
       }
       const auto coder = make_coder(encoder, extent, row, true);
       for (int g = 0; g < groups; ++g) {
-        const Group<float> v = producer.template finish<false>(cached(g), moments, g * group_size, count(g));
-        producer.template emit<false>(v, row, g * group_size, count(g));
-        Group<std::int8_t> codes;
-        coder.encode(v, codes);
-        store_group<false>(out.at(row, g * group_size), codes, count(g));
+        producer.template emit<false>(cached(g), row, g * group_size, count(g));
+        store_group<false>(out.at(row, g * group_size), coder.encode(cached(g)), count(g));
       }
     }
   });

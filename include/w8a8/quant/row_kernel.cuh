@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cub/version.cuh>
 #include <cub/warp/warp_reduce.cuh>
+#include <cuda/functional>
 
 #include "w8a8/ptx/dependent_launch.cuh"
 #include "w8a8/quant/encoder.hpp"
@@ -13,16 +15,18 @@
 #include "w8a8/quant/row.hpp"
 #include "w8a8/quant/tuning.hpp"
 #include "w8a8/support/config.hpp"
+#include "w8a8/support/device.hpp"
 #include "w8a8/support/launch.cuh"
 
 namespace w8a8::detail {
 
 /// How a row is spread: `Threads` a row (a power of two), `Groups` groups kept a thread, `Rows` rows a CTA. Without `Resident`
-/// the row is longer than the threads keep and each pass reads it again.
-template <int Threads_, int Groups_, int Rows_, bool Resident_, int Ctas_ = 1>
+/// the row is longer than the threads keep and each pass reads it again. Registers are bounded so that `Ctas` CTAs fit an SM.
+/// With `Persistent` there are just as many, each takes row after row, and reads the next one while it works on the present one.
+template <int Threads_, int Groups_, int Rows_, bool Resident_, int Ctas_ = 1, bool Persistent_ = false>
 struct RowConfig {
   static constexpr int threads = Threads_, groups = Groups_, rows = Rows_, ctas = Ctas_;
-  static constexpr bool resident = Resident_;
+  static constexpr bool resident = Resident_, persistent = Persistent_;
   static constexpr int warps = threads / 32;
   static constexpr int span = threads * groups * group_size;  // elements kept
   static_assert(threads >= 32 && (threads & (threads - 1)) == 0, "the folding order of a row sum needs a power of two");
@@ -30,17 +34,19 @@ struct RowConfig {
   static_assert(rows == 1 || threads == 32, "several rows a CTA: one warp each, so that no barrier is needed");
   static_assert(resident ? threads * groups <= sum_slots : threads * groups == sum_slots,
                 "slot g mod 4096 belongs to one thread");
+  static_assert(resident || !persistent, "only a row that is kept leaves time to read the next");
 };
 
-/// Shared memory of the reductions; each is used once a row, so that one barrier a reduction is enough.
+/// Shared memory of the reductions. A slow warp may still read an extent when a fast one writes that of the next row: there are
+/// two, used in turn. Every other word is written and read again only with a barrier in between.
 template <class Config, class Producer, class Encoder>
 struct RowStorage {
+  static constexpr int sums = static_cast<int>(Producer::moment);  // none, squares, mean and squares
   using WarpMax = cub::WarpReduce<std::uint32_t>;
   typename WarpMax::TempStorage warp[Config::warps * Config::rows];
-  std::uint32_t extent[Encoder::words > 0 ? Encoder::words : 1][32];
-  float partial[static_cast<int>(Producer::moment) + 1]
-               [Config::warps > 1 && Producer::moment != Moment::none ? Config::threads : 1];
-  float column[static_cast<int>(Producer::moment) + 1][32];
+  std::uint32_t extent[2][Encoder::words > 0 ? Encoder::words : 1][32];
+  float partial[sums + 1][Config::warps > 1 && sums > 0 ? Config::threads : 1];
+  float column[sums + 1][32];
 };
 
 #if CUB_VERSION >= 200800
@@ -51,7 +57,7 @@ using Maximum = ::cub::Max;
 
 /// The maximum of each extent word over the row's threads, in all of them.
 template <class Config, class Encoder, class Storage>
-W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int lane) {
+W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int lane, int turn) {
   using WarpMax = typename Storage::WarpMax;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   W8A8_UNROLL
@@ -62,13 +68,13 @@ W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int la
   if constexpr (Config::warps > 1) {
     W8A8_UNROLL
     for (int w = 0; w < Encoder::words; ++w) {
-      if (lane % 32 == 0) storage.extent[w][warp] = extent.word[w];
+      if (lane % 32 == 0) storage.extent[turn][w][warp] = extent.word[w];
     }
     __syncthreads();
     W8A8_UNROLL
     for (int w = 0; w < Encoder::words; ++w) {
       const std::uint32_t most =
-          WarpMax(storage.warp[warp]).Reduce(lane % 32 < Config::warps ? storage.extent[w][lane % 32] : 0u, Maximum{});
+          WarpMax(storage.warp[warp]).Reduce(lane % 32 < Config::warps ? storage.extent[turn][w][lane % 32] : 0u, Maximum{});
       extent.word[w] = __shfl_sync(0xffffffffu, most, 0);
     }
   }
@@ -114,66 +120,141 @@ W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, in
   return sum;
 }
 
-/// One row, by the `Config::threads` threads that call it with lane = 0, 1, ...
-template <class Config, bool Aligned, class Producer, class Encoder, class Storage>
-W8A8_DEVICE void process_row(const RowTask<Producer, Encoder>& task, std::int64_t row, int lane, Storage& storage) {
-  const Producer& producer = task.producer;
-  const int columns = task.shape.columns;
-  Group<typename Producer::Cached> cache[Config::groups];
-
-  // Calls f(i, k, count) for each group of this thread, once cache[i] holds it.
-  const auto visit = [&](bool first, auto&& f) {
-    for (int base = 0; base < columns; base += Config::span) {
-      const auto each_group = [&](auto&& g) {
-        W8A8_UNROLL
-        for (int i = 0; i < Config::groups; ++i) {
-          const int k = base + (i * Config::threads + lane) * group_size;
-          if (k < columns) g(i, k, Aligned ? group_size : min_of(group_size, columns - k));
-        }
-      };
-      if (first) {
-        each_group([&](int i, int k, int count) { cache[i] = producer.template load<Aligned>(row, k, count); });
-      } else if (!Config::resident) {
-        each_group([&](int i, int k, int count) { cache[i] = producer.template reload<Aligned>(row, k, count); });
-      }
-      each_group(f);
-      if (Config::resident) break;
-    }
-  };
-
+/// The statistics that the producer's finish() needs. take(visit): calls visit(i, values, count) for each group of this thread, i
+/// the slot it belongs to.
+template <class Config, bool Aligned, class Producer, class Storage, class Take>
+W8A8_DEVICE Moments row_moments(const Producer& producer, int columns, Storage& storage, int lane, Take&& take) {
   Moments moments;
-  bool first = true;
   if constexpr (Producer::moment == Moment::variance) {
     float slot[Config::groups] = {};
-    visit(first, [&](int i, int, int) { add_group(cache[i], slot[i]); });
-    moments.mean = divide(fold_slots<Config>(slot, storage, 0, lane), static_cast<float>(columns));
-    first = false;
+    take([&](int i, const Values& x, int) { add_elements(x, slot[i]); });
+    moments.mean = divide(fold_slots<Config>(slot, storage, 1, lane), static_cast<float>(columns));
   }
   if constexpr (Producer::moment != Moment::none) {
     float slot[Config::groups] = {};
-    visit(first, [&](int i, int, int count) { add_squares(cache[i], moments.mean, count, slot[i]); });
-    moments.reciprocal_deviation = reciprocal_deviation(fold_slots<Config>(slot, storage, 1, lane), columns, producer.epsilon);
-    first = false;
+    take([&](int i, const Values& x, int count) { add_squares<Producer::moment, Aligned>(x, moments.mean, count, slot[i]); });
+    moments.reciprocal_deviation = reciprocal_deviation(fold_slots<Config>(slot, storage, 0, lane), columns, producer.epsilon);
   }
+  return moments;
+}
+
+/// Aligned rows that the threads keep: `first`, and every `step`-th after it, by the `Config::threads` threads that call it with
+/// lane = 0, 1, ...
+template <class Config, class Producer, class Encoder, class Storage>
+W8A8_DEVICE void process_resident_rows(const RowTask<Producer, Encoder>& task, std::int64_t first, std::int64_t step, int lane,
+                                       Storage& storage) {
+  const Producer& producer = task.producer;
+  const int columns = task.shape.columns;
+
+  // Calls f(i, k, count) for group i of this thread; count <= 0 where the row ends before it.
+  const int begin = lane * group_size;
+  const auto group = [&](int i, auto&& f) {
+    constexpr int stride = Config::threads * group_size;
+    const int left = columns - begin - i * stride;
+    f(i, std::int64_t{begin} + i * stride, left > 0 ? group_size : 0);
+  };
+  // For each group that some thread has.
+  const auto each_group = [&](auto&& f) {
+    W8A8_UNROLL
+    for (int i = 0; i < Config::groups; ++i) {
+      if (i == 0 || i * Config::threads * group_size < columns) group(i, f);
+    }
+  };
+
+  typename Producer::Raw raw[Config::groups];
+  const auto fetch = [&](std::int64_t row) {
+    // Without a branch in between, so that all loads are under way before the first is waited for.
+    W8A8_UNROLL
+    for (int i = 0; i < Config::groups; ++i) {
+      group(i, [&](int, std::int64_t k, int count) { raw[i] = producer.template fetch<true>(row, k, count); });
+    }
+  };
+  fetch(first);
+  typename ParametersOf<Producer>::type parameters[Config::groups];
+  if constexpr (Producer::moment != Moment::none) {
+    W8A8_UNROLL
+    for (int i = 0; i < Config::groups; ++i) {
+      group(i, [&](int, std::int64_t k, int count) { parameters[i] = producer.template parameters<true>(k, count); });
+    }
+  }
+  int turn = 0;
+  for (std::int64_t row = first;;) {
+    typename Producer::Cached cache[Config::groups];
+    each_group([&](int i, std::int64_t k, int count) { cache[i] = producer.template merge<true>(raw[i], row, k, count); });
+    const std::int64_t next = row + step;
+    if (Config::persistent && next < task.shape.rows) fetch(next);
+
+    if constexpr (Producer::moment != Moment::none) {
+      const Moments moments = row_moments<Config, true>(producer, columns, storage, lane, [&](auto&& f) {
+        each_group([&](int i, std::int64_t, int count) { f(i, cache[i], count); });
+      });
+      each_group([&](int i, std::int64_t, int) { cache[i] = producer.finish(cache[i], moments, parameters[i]); });
+    }
+    Extent<Encoder> extent;
+    if constexpr (Encoder::words > 0) {
+      each_group([&](int i, std::int64_t, int) { Encoder::widen(extent.word, cache[i]); });
+      reduce_extent<Config>(extent, storage, lane, turn);
+    }
+    const auto coder = make_coder(task.encoder, extent, row, lane == 0);
+    each_group([&](int i, std::int64_t k, int count) {
+      const Values v = values_of(cache[i]);
+      producer.template emit<true>(v, row, k, count);
+      store_group<true>(task.out.at(row, k), coder.encode(v), count);
+    });
+    if (!Config::persistent || next >= task.shape.rows) break;
+    row = next;
+    turn ^= 1;
+  }
+}
+
+/// One row that is longer than the threads keep, or not aligned: each pass reads it again.
+template <class Config, bool Aligned, class Producer, class Encoder, class Storage>
+W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, std::int64_t row, int lane, int turn,
+                                      Storage& storage) {
+  const Producer& producer = task.producer;
+  const int columns = task.shape.columns;
+  bool first = true;
+
+  // Calls f(i, cached, k, count) for each group of this thread, with the producer's first step done once.
+  const auto pass = [&](auto&& f) {
+    for (int base = 0; base < columns; base += Config::span) {
+      W8A8_UNROLL
+      for (int i = 0; i < Config::groups; ++i) {
+        const int k = base + (i * Config::threads + lane) * group_size, count = min_of(group_size, columns - k);
+        if (count <= 0) continue;
+        if (first) {
+          f(i, producer.template merge<Aligned>(producer.template fetch<Aligned>(row, k, count), row, k, count), k, count);
+        } else {
+          f(i, producer.template reload<Aligned>(row, k, count), k, count);
+        }
+      }
+    }
+    first = false;
+  };
+
+  Moments moments;
+  if constexpr (Producer::moment != Moment::none) {
+    moments = row_moments<Config, Aligned>(producer, columns, storage, lane, [&](auto&& f) {
+      pass([&](int i, const auto& cached, int, int count) { f(i, values_of(cached), count); });
+    });
+  }
+  const auto values = [&](const auto& cached, int k, int count) {
+    if constexpr (Producer::moment != Moment::none) {
+      return producer.finish(cached, moments, producer.template parameters<Aligned>(k, count));
+    } else {
+      return values_of(cached);
+    }
+  };
   Extent<Encoder> extent;
   if constexpr (Encoder::words > 0) {
-    visit(first, [&](int i, int k, int count) {
-      if constexpr (Producer::identity) {
-        Encoder::widen(extent.word, cache[i]);
-      } else {
-        Encoder::widen(extent.word, producer.template finish<Aligned>(cache[i], moments, k, count));
-      }
-    });
-    reduce_extent<Config>(extent, storage, lane);
-    first = false;
+    pass([&](int, const auto& cached, int k, int count) { Encoder::widen(extent.word, values(cached, k, count)); });
+    reduce_extent<Config>(extent, storage, lane, turn);
   }
   const auto coder = make_coder(task.encoder, extent, row, lane == 0);
-  visit(first, [&](int i, int k, int count) {
-    const Group<float> v = producer.template finish<Aligned>(cache[i], moments, k, count);
+  pass([&](int, const auto& cached, int k, int count) {
+    const Values v = values(cached, k, count);
     producer.template emit<Aligned>(v, row, k, count);
-    Group<std::int8_t> codes;
-    coder.encode(v, codes);
-    store_group<Aligned>(task.out.at(row, k), codes, count);
+    store_group<Aligned>(task.out.at(row, k), coder.encode(v), count);
   });
 }
 
@@ -189,19 +270,33 @@ __global__ void __launch_bounds__(Config::threads* Config::rows, Config::ctas)
   }
   const int lane = static_cast<int>(threadIdx.x) % Config::threads;
   const std::int64_t row = std::int64_t{blockIdx.x} * Config::rows + threadIdx.x / Config::threads;
+  const std::int64_t step = std::int64_t{gridDim.x} * Config::rows;
   if (row >= task.shape.rows) return;
-  if (aligned) {
-    process_row<Config, true>(task, row, lane, storage);
+  if (aligned && Config::resident) {
+    if constexpr (Config::resident) process_resident_rows<Config>(task, row, step, lane, storage);
   } else {
-    process_row<Config, false>(task, row, lane, storage);
+    int turn = 0;
+    for (std::int64_t r = row; r < task.shape.rows; r += step, turn ^= 1) {
+      if (aligned) {
+        if constexpr (!Config::resident) process_streamed_row<Config, true>(task, r, lane, turn, storage);
+      } else {
+        process_streamed_row<Config, false>(task, r, lane, turn, storage);
+      }
+    }
   }
 }
 
 template <class Config, class Producer, class Encoder>
 void launch_rows(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
   const bool aligned = task.shape.columns % group_size == 0 && task.out.aligned() && task.producer.aligned();
+  std::int64_t ctas = ceil_div(task.shape.rows, std::int64_t{Config::rows});
+  if (Config::persistent) {
+    int ordinal = 0;
+    check_cuda(cudaGetDevice(&ordinal), "cudaGetDevice");
+    ctas = min_of(ctas, std::int64_t{Config::ctas} * device_attribute(cudaDevAttrMultiProcessorCount, ordinal));
+  }
   LaunchConfig config;
-  config.grid = static_cast<unsigned>(ceil_div(task.shape.rows, std::int64_t{Config::rows}));
+  config.grid = static_cast<unsigned>(ctas);
   config.block = Config::threads * Config::rows;
   config.dependent_launch = dependent_launch && waits_for_dependencies(row_kernel<Config, Producer, Encoder>);
   config.stream = stream;

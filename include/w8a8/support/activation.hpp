@@ -16,21 +16,23 @@ namespace w8a8 {
 
 namespace detail {
 
-/// 2^-|z|, subnormal results included.
-W8A8_HOST_DEVICE float exp2_decay(float z) {
-  // The unit flushes subnormal results: it computes 2^24 times the value.
-  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return ptx::ex2_approx(24.0f - fabsf(z)) * 0x1p-24f;), (return std::exp2(-std::fabs(z));))
+/// 2^x; 0 below the normal range.
+W8A8_HOST_DEVICE float fast_exp2(float x) {
+  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return ptx::ex2_approx(x);), (return std::exp2(x);))
 }
 
-/// 1 / x for 1 <= x <= 2^100, or 0 for an infinity.
+/// 1 / x; 0 where that is below the normal range.
 W8A8_HOST_DEVICE float fast_reciprocal(float x) {
   NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return ptx::rcp_approx(x);), (return 1.0f / x;))
 }
 
-/// x / (1 + 2^-z). With 2^-|z| alone neither branch overflows or cancels.
-W8A8_HOST_DEVICE float times_sigmoid(float x, float z) {
-  const float decay = exp2_decay(z);
-  return (x * (z < 0.0f ? decay : 1.0f)) * fast_reciprocal(1.0f + decay);
+/// Where the unit would flush a result that still counts, the computation runs scaled by 2^12: what is lost then is below 2^-137,
+/// less than bfloat16's smallest number.
+inline constexpr float lift = 12.0f, lift_factor = 0x1p12f, drop_factor = 0x1p-12f;
+
+/// x / (1 + 2^y) from lifted = y - 12.
+W8A8_HOST_DEVICE float over_one_plus_exp2(float x, float lifted) {
+  return (x * drop_factor) * fast_reciprocal(drop_factor + fast_exp2(lifted));
 }
 
 }  // namespace detail
@@ -38,32 +40,33 @@ W8A8_HOST_DEVICE float times_sigmoid(float x, float z) {
 /// SiLU (Hendrycks and Gimpel, arXiv:1606.08415): x / (1 + exp(-x)).
 W8A8_HOST_DEVICE float silu(float x) {
   constexpr float log2_e = 1.4426950408889634f;
-  return detail::times_sigmoid(x, x * log2_e);
+  return detail::over_one_plus_exp2(x, fused_multiply_add(x, -log2_e, -detail::lift));
 }
 
 /// GELU, tanh form (same paper): 0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3), computed as x / (1 + exp(-2 u)).
 W8A8_HOST_DEVICE float gelu_tanh(float x) {
-  constexpr float linear = 2.302208198144325f;  // 2 sqrt(2/pi) log2(e)
-  constexpr float cubic = 0.1029432395800235f;  // 0.044715 times that
-  return detail::times_sigmoid(x, x * fused_multiply_add(cubic, x * x, linear));
+  constexpr float linear = -2.302208198144325f;  // -2 sqrt(2/pi) log2(e)
+  constexpr float cubic = -0.1029432395800235f;  // 0.044715 times that
+  return detail::over_one_plus_exp2(x, fused_multiply_add(x, fused_multiply_add(cubic, x * x, linear), -detail::lift));
 }
 
-/// GELU, exact form: x Phi(x), Phi the normal distribution function.
+/// GELU, exact form: x Phi(x), Phi the normal distribution function. NaN for an infinity.
 W8A8_HOST_DEVICE float gelu_erf(float x) {
-  // Phi(-a) = exp(-a^2 / 2) g(a) for a >= 0; g is smooth and a polynomial in t = 1 / (1 + 0.3 a), least maximal relative error
-  // 1.9e-6 for a <= 14.6, where Phi(-a) leaves FP32.
+  // x Phi(x) = max(x, 0) - |x| Phi(-|x|), and Phi(-a) = exp(-a^2 / 2) g(a) for a >= 0; g is smooth and a polynomial in
+  // t = 1 / (1 + 0.3 a), least maximal relative error 1.9e-6 for a <= 14.6, where Phi(-a) leaves FP32.
   constexpr float half_log2_e = 0.7213475204444817f;
+  constexpr float drop = detail::drop_factor;
   const float a = fabsf(x);
   const float t = detail::fast_reciprocal(fused_multiply_add(0.3f, a, 1.0f));
-  float g = -0.0845932019162f;
-  g = fused_multiply_add(g, t, 0.240572706859f);
-  g = fused_multiply_add(g, t, -0.0486443289519f);
-  g = fused_multiply_add(g, t, 0.164764435243f);
-  g = fused_multiply_add(g, t, 0.106704535012f);
-  g = fused_multiply_add(g, t, 0.121274702461f);
-  g = fused_multiply_add(g, t, -7.97896432188e-5f);
-  const float tail = detail::exp2_decay(a * a * half_log2_e) * g;
-  return x * (x < 0.0f ? tail : 1.0f - tail);
+  float g = -0.0845932019162f * drop;
+  g = fused_multiply_add(g, t, 0.240572706859f * drop);
+  g = fused_multiply_add(g, t, -0.0486443289519f * drop);
+  g = fused_multiply_add(g, t, 0.164764435243f * drop);
+  g = fused_multiply_add(g, t, 0.106704535012f * drop);
+  g = fused_multiply_add(g, t, 0.121274702461f * drop);
+  g = fused_multiply_add(g, t, -7.97896432188e-5f * drop);
+  const float tail = detail::fast_exp2(fused_multiply_add(x * x, -half_log2_e, detail::lift)) * g;
+  return fused_multiply_add(-a, tail, fmaxf(x, 0.0f));
 }
 
 /// max(x, 0); a NaN stays.
