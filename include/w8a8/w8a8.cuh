@@ -4,4 +4,6 @@
 #include "w8a8/gemm/gemm.cuh"
 #include "w8a8/host.hpp"
 #include "w8a8/nn/w8a8_linear.cuh"
+#include "w8a8/quant/asymmetric.cuh"
+#include "w8a8/quant/fused.cuh"
 #include "w8a8/quant/quantize.cuh"
