@@ -412,7 +412,7 @@ void launch_sm80_gemm_config(const GemmProblem<Out>& problem, const Epilogue& ep
                              const DeviceProperties& device, cudaStream_t stream) {
   const auto run = [&](auto copy) {
     const auto kernel = sm80_gemm_kernel<Config, decltype(copy), Out, Epilogue>;
-    Sm80GemmParameters<Out, Epilogue> p{problem, epilogue};
+    Sm80GemmParameters<Out, Epilogue> p{problem, epilogue, {}, 0, 0, 0, 0, false};
     p.strides = detail::Sm80GemmLoader<Config, decltype(copy)>::strides(problem.ldx, problem.ldw);
     p.tiles_m = static_cast<int>(ceil_div<std::int64_t>(problem.m, Config::block_m));
     p.tiles_n = static_cast<int>(ceil_div<std::int64_t>(problem.n, Config::block_n));
