@@ -43,7 +43,7 @@ TEST_CASE("layers on the GPU: parameters are the CPU's, from weights in either s
   CHECK(difference(values(linear.weight), on_host(there.weight)) == "");
 }
 
-TEST_CASE("dynamic layer on the GPU: forward from half", "[gpu][nn][sanitizer]") {
+TEST_CASE("dynamic layer on the GPU: forward from half", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
   Random random(2);
   const Stream stream;
@@ -105,7 +105,7 @@ TEST_CASE("dynamic layer on the GPU: a chain of layers through one workspace", "
   }
 }
 
-TEST_CASE("dynamic layer on the GPU: INT8 input", "[gpu][nn]") {
+TEST_CASE("dynamic layer on the GPU: INT8 input", "[gpu][nn][sanitizer]") {
   W8A8_REQUIRE_GPU();
   Random random(4);
   const std::int64_t m = 70, k = 200, n = 90;
@@ -153,7 +153,7 @@ TEST_CASE("dynamic layer on the GPU: fc1 is the CPU's up to tanh", "[gpu][nn]") 
   }
 }
 
-TEST_CASE("dynamic layer on the GPU: forward can be captured in a graph", "[gpu][nn]") {
+TEST_CASE("dynamic layer on the GPU: forward can be captured in a graph", "[gpu][nn][sanitizer]") {
   W8A8_REQUIRE_GPU();
   Random random(6);
   const Stream stream;

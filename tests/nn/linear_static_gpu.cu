@@ -15,7 +15,7 @@ using namespace w8a8_test;
 using StaticGpu = W8A8OF16LinearStaticScale<bfloat16, Device, half>;
 using StaticCpu = W8A8OF16LinearStaticScale<bfloat16, Host, half>;
 
-TEST_CASE("static layer on the GPU: batches, bfloat16, half scales", "[gpu][nn][sanitizer]") {
+TEST_CASE("static layer on the GPU: batches, bfloat16, half scales", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
   Random random(3);
   const Stream stream;
