@@ -222,8 +222,8 @@ std::unique_ptr<SuiteWork> make_suite(Suite suite) {
   }
 }
 
-/// Measures one row.
-Row measure_row(const Run& run, const SuiteWork& suite, const Shape& shape, RowPlan plan) {
+/// Measures the row of that index.
+Row measure_row(const Run& run, const SuiteWork& suite, const Shape& shape, RowPlan plan, int index) {
   Row row;
   row.shape = shape;
   row.operations = suite.operations(shape);
@@ -239,7 +239,9 @@ Row measure_row(const Run& run, const SuiteWork& suite, const Shape& shape, RowP
     if (work) contenders.push_back(run.timer.prepare(std::move(*work), guess_us));
   }
   run.timer.burst(contenders, plan.burst_rounds);
-  if (plan.sustained) run.timer.sustained(contenders, run.options.sustained == Sustained::mixed);
+  if (plan.sustained) {
+    run.timer.sustained(contenders, run.options.sustained == Sustained::mixed, static_cast<std::size_t>(index));
+  }
   for (const Contender& contender : contenders) {
     const Summary burst = summarize(contender.burst), sustained = summarize(contender.sustained);
     if (&contender == &contenders.front()) {
@@ -324,7 +326,7 @@ Report run_gpu_suite(const Options& options) {
       refused = "the time budget is spent";
     } else {
       try {
-        report.rows.push_back(measure_row(run, *suite, shape, plan));
+        report.rows.push_back(measure_row(run, *suite, shape, plan, done));
         console.row(report.rows.back());
       } catch (const CudaError&) {
         throw;  // the device is in an unknown state

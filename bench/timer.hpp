@@ -142,10 +142,11 @@ class Timer {
   }
 
   /// 400 ms of load, then timed replays without a pause. The load is each contender's own, so that each runs at the clock that it
-  /// leaves itself; or, where `mixed`, all contenders take turns, replay by replay, and share a clock.
-  void sustained(std::vector<Contender>& contenders, bool mixed) {
+  /// leaves itself; or, where `mixed`, all contenders take turns, replay by replay, and share a clock. Contender `first` begins:
+  /// let it change from row to row, for the card is coolest then.
+  void sustained(std::vector<Contender>& contenders, bool mixed, std::size_t first = 0) {
     if (mixed) return sustained(contenders.data(), contenders.size());
-    for (Contender& contender : contenders) sustained(&contender, 1);
+    for (std::size_t i = 0; i < contenders.size(); ++i) sustained(&contenders[(first + i) % contenders.size()], 1);
   }
 
  private:
