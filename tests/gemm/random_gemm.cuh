@@ -1,4 +1,5 @@
-// Random GEMM problems on the GPU against the CPU backend, bit for bit: ragged shapes, strides, misalignments, guard bands, poison.
+// Random GEMM problems on the GPU against the CPU backend, bit for bit: ragged shapes, strides, misalignments, guard bands,
+// poison.
 #pragma once
 
 #include <algorithm>
@@ -33,9 +34,10 @@ struct GemmCase {
 
 /// The sizes at which kernels break: 1, primes, tile edges and their neighbours.
 inline std::int64_t edge_size(Random& random, std::int64_t limit) {
-  static const std::vector<std::int64_t> edges = {1,  2,  3,  7,  8,  9,   15,  16,  17,  31,  32,  33,  47,  63,  64,  65,  79,
-                                                  80, 81, 95, 96, 97, 127, 128, 129, 131, 143, 144, 145, 191, 192, 193, 223, 224,
-                                                  225, 251, 255, 256, 257, 263, 288, 383, 384, 385, 509, 512, 513, 521, 640, 641};
+  static const std::vector<std::int64_t> edges = {1,   2,   3,   7,   8,   9,   15,  16,  17,  31,  32,  33,  47,
+                                                  63,  64,  65,  79,  80,  81,  95,  96,  97,  127, 128, 129, 131,
+                                                  143, 144, 145, 191, 192, 193, 223, 224, 225, 251, 255, 256, 257,
+                                                  263, 288, 383, 384, 385, 509, 512, 513, 521, 640, 641};
   for (;;) {
     const std::int64_t size = random.chance(0.6) ? random.choose(edges) : random.integer(1, limit);
     if (size <= limit) return size;
@@ -84,7 +86,8 @@ class GemmProblemOnDevice {
 
     expected_.resize(static_cast<std::size_t>(c.m * c.n));
     const w8a8::MatrixView<const std::int8_t, Host> host_x(x.data(), {c.m, c.k}), host_w(w.data(), {c.n, c.k});
-    const w8a8::VectorView<const float, Host> host_input(input_scale.data(), {c.per_tensor ? 1 : c.m}), host_weight(weight_scale.data(), {c.n});
+    const w8a8::VectorView<const float, Host> host_input(input_scale.data(), {c.per_tensor ? 1 : c.m}),
+        host_weight(weight_scale.data(), {c.n});
     w8a8::gemm(host_x, host_w, epilogue(host_input, host_weight, w8a8::VectorView<const w8a8::half, Host>(bias.data(), {c.n})),
                w8a8::MatrixView<Out, Host>(expected_.data(), {c.m, c.n}));
   }
@@ -97,7 +100,8 @@ class GemmProblemOnDevice {
   }
 
   void enqueue(const GemmOptions& options, cudaStream_t stream) {
-    w8a8::gemm(x_.view(), w_.view(), epilogue(input_scale_.vector(), weight_scale_.vector(), bias_.vector()), out_.view(), options, stream);
+    w8a8::gemm(x_.view(), w_.view(), epilogue(input_scale_.vector(), weight_scale_.vector(), bias_.vector()), out_.view(),
+               options, stream);
   }
 
   std::string verdict() {
@@ -111,8 +115,8 @@ class GemmProblemOnDevice {
   void reset() { out_ = Guarded<Out, Device>(case_.m, case_.n, case_.n + case_.pad_out, case_.off_out); }
 
   std::string configuration(const GemmOptions& options) {
-    return w8a8::gemm_configuration(x_.view(), w_.view(), epilogue(input_scale_.vector(), weight_scale_.vector(), bias_.vector()), out_.view(),
-                                    options);
+    return w8a8::gemm_configuration(x_.view(), w_.view(), epilogue(input_scale_.vector(), weight_scale_.vector(), bias_.vector()),
+                                    out_.view(), options);
   }
 
  private:
@@ -138,7 +142,9 @@ class GemmProblemOnDevice {
 /// Why the configuration of that name does not take the case; empty where it does. Shapes and alignments decide, so no operands.
 template <class Out>
 std::string refusal_of(const std::string& name, const GemmCase& c) {
-  const auto address = [](std::int64_t offset, std::size_t size) { return std::uintptr_t{0x10000} + static_cast<std::uintptr_t>(offset) * size; };
+  const auto address = [](std::int64_t offset, std::size_t size) {
+    return std::uintptr_t{0x10000} + static_cast<std::uintptr_t>(offset) * size;
+  };
   const w8a8::GemmProblem<Out> problem{reinterpret_cast<const std::int8_t*>(address(c.off_x, 1)),
                                        reinterpret_cast<const std::int8_t*>(address(c.off_w, 1)),
                                        reinterpret_cast<Out*>(address(c.off_out, sizeof(Out))),
@@ -169,7 +175,8 @@ void check_random_problems(std::uint64_t seed, int count, std::int64_t limit_m, 
     GemmOptions options;
     options.kernel = i % 3 == 0 ? w8a8::Kernel::sm80 : w8a8::Kernel::automatic;
     options.dependent_launch = random.chance(0.2);
-    if (random.chance(0.33)) options.workspace = workspace.data(), options.workspace_bytes = static_cast<std::size_t>(workspace.bytes());
+    if (random.chance(0.33))
+      options.workspace = workspace.data(), options.workspace_bytes = static_cast<std::size_t>(workspace.bytes());
     GemmProblemOnDevice<Out, bias_kind> problem(random, c);
     const std::string wrong = problem.run(options, stream);
     if (!wrong.empty()) INFO(problem.configuration(options));

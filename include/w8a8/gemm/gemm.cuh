@@ -129,7 +129,7 @@ std::string refusal(Entry, const GemmProblem<Out>& problem, int configuration, c
   if (reason.empty()) {
     bool compiled = false;
     Entry::Configs::visit(configuration,
-                         [&](auto config) { compiled = Entry::template is_compiled<decltype(config), Out, Epilogue>(); });
+                          [&](auto config) { compiled = Entry::template is_compiled<decltype(config), Out, Epilogue>(); });
     if (!compiled) reason = "code for sm_90a, which this program was not compiled for";
   }
   return reason;

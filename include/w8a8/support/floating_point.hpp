@@ -49,9 +49,7 @@ W8A8_HOST_DEVICE float fused_multiply_add(float a, float b, float c) {
 W8A8_HOST_DEVICE float divide(float a, float b) { NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fdiv_rn(a, b);), (return a / b;)) }
 
 /// The square root of a, IEEE rounding.
-W8A8_HOST_DEVICE float square_root(float a) {
-  NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fsqrt_rn(a);), (return std::sqrt(a);))
-}
+W8A8_HOST_DEVICE float square_root(float a) { NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __fsqrt_rn(a);), (return std::sqrt(a);)) }
 
 /// The nearest integer, ties to even; |x| must fit an int. The host must be in its default rounding mode.
 W8A8_HOST_DEVICE int round_to_int(float x) {

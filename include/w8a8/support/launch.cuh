@@ -87,8 +87,8 @@ int max_active_blocks(void (*kernel)(Parameters...), const LaunchConfig& config)
   return blocks;
 }
 
-/// True where the code of `kernel` for the current device holds griddepcontrol.wait: code generated for sm_90 or newer. Code of an
-/// older architecture, run there by just-in-time compilation, would not wait, so it must not be launched as a dependent.
+/// True where the code of `kernel` for the current device holds griddepcontrol.wait: code generated for sm_90 or newer. Code of
+/// an older architecture, run there by just-in-time compilation, would not wait, so it must not be launched as a dependent.
 template <class... Parameters>
 bool waits_for_dependencies(void (*kernel)(Parameters...)) {
   cudaFuncAttributes attributes{};
