@@ -1,11 +1,11 @@
-// Activation functors, in FP32, on the functions of support/activation.hpp. Relu is exact; of the others, host and GPU may differ
+// Activation functors, in FP32, on the functions of math/activation.hpp. Relu is exact; of the others, host and GPU may differ
 // in the last FP32 bits.
 #pragma once
 
 #include <cstdint>
 
 #include "w8a8/epilogue/concept.hpp"
-#include "w8a8/support/activation.hpp"
+#include "w8a8/math/activation.hpp"
 #include "w8a8/support/config.hpp"
 
 namespace w8a8 {

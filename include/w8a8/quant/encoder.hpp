@@ -11,13 +11,11 @@
 #include <cstring>
 #include <nv/target>
 
+#include "w8a8/ptx/max_nan.hpp"
 #include "w8a8/quant/row.hpp"
 #include "w8a8/quant/scale.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/floating_point.hpp"
-#if defined(__CUDACC__)
-#include "w8a8/ptx/max_nan.cuh"
-#endif
 
 namespace w8a8::detail {
 

@@ -19,7 +19,7 @@
 
 namespace w8a8 {
 
-/// Which GELU (support/activation.hpp).
+/// Which GELU (math/activation.hpp).
 enum class GeluForm { tanh, erf };
 
 /// Further matrices of a norm, M x K like its input; a default-constructed view is absent.

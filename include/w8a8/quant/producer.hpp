@@ -16,8 +16,8 @@
 
 #include <cstdint>
 
+#include "w8a8/math/activation.hpp"
 #include "w8a8/quant/row.hpp"
-#include "w8a8/support/activation.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/floating_point.hpp"
 

@@ -6,11 +6,9 @@
 #include <cmath>
 #include <nv/target>
 
+#include "w8a8/ptx/approximate.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/floating_point.hpp"
-#if defined(__CUDACC__)
-#include "w8a8/ptx/approximate.cuh"
-#endif
 
 namespace w8a8 {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "support/gpu.hpp"
-#include "w8a8/support/activation.hpp"
+#include "w8a8/math/activation.hpp"
 #include "w8a8/tensor/tensor.hpp"
 
 namespace {

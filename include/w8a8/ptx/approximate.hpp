@@ -1,7 +1,10 @@
 // The multi-function unit's approximations, subnormals flushed to zero. PTX ISA, "Floating Point Instructions: ex2", "rcp".
+// Nothing for a host compiler, but a header that one may include.
 #pragma once
 
 #include "w8a8/support/config.hpp"
+
+#if defined(__CUDACC__)
 
 namespace w8a8::ptx {
 
@@ -20,3 +23,5 @@ W8A8_DEVICE float rcp_approx(float x) {
 }
 
 }  // namespace w8a8::ptx
+
+#endif
