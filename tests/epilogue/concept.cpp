@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 #include "w8a8/epilogue/dequantize.hpp"
+#include "w8a8/epilogue/residual.hpp"
+#include "w8a8/epilogue/zero_point.hpp"
 #include "w8a8/support/error.hpp"
 
 using namespace w8a8;
@@ -128,6 +130,8 @@ TEST_CASE("a chain lies in the memory space of all its functors that read memory
   STATIC_REQUIRE(reads_only_v<Half, Device>);
   STATIC_REQUIRE(reads_only_v<HostScales, Host>);
   STATIC_REQUIRE_FALSE(reads_only_v<HostScales, Device>);
+  STATIC_REQUIRE_FALSE(reads_only_v<Residual<half, Host>, Device>);
+  STATIC_REQUIRE_FALSE(reads_only_v<ZeroPoint<Host>, Device>);
   STATIC_REQUIRE(reads_only_v<Composed<Composed<DeviceScales, Bias<half, Device>>, Half>, Device>);
   STATIC_REQUIRE_FALSE(reads_only_v<Composed<Composed<DeviceScales, Bias<half, Device>>, Half>, Host>);
   STATIC_REQUIRE_FALSE(reads_only_v<Composed<Composed<DeviceScales, Bias<half, Host>>, Half>, Device>);

@@ -16,6 +16,8 @@ namespace w8a8 {
 /// the output itself: each element is read by the thread that then writes it.
 template <class T, class Space>
 struct Residual : EpilogueFunctor {
+  using space_type = Space;
+
   MatrixView<const T, Space> residual;
 
   explicit Residual(MatrixView<const T, Space> r) : residual(r) {}

@@ -15,6 +15,7 @@ namespace w8a8 {
 /// K <= maximum_asymmetric_k, which weight_row_sum() checks.
 template <class Space>
 struct ZeroPoint : EpilogueFunctor {
+  using space_type = Space;
   using RowState = std::int32_t;
   using ColumnState = std::int32_t;
 
