@@ -60,14 +60,14 @@ struct Sm80DecodeConfig {
 };
 
 /// The shipped configurations; tuning/sm80_decode.hpp chooses among them.
-using Sm80DecodeConfigs = ConfigList<Sm80DecodeConfig<8, 64, 4, 4>,    // 0
+using Sm80DecodeConfigs = ConfigList<Sm80DecodeConfig<8, 32, 4, 4>,    // 0
                                      Sm80DecodeConfig<8, 32, 8, 4>,    // 1
-                                     Sm80DecodeConfig<8, 112, 4, 2>,   // 2
-                                     Sm80DecodeConfig<16, 64, 4, 4>,   // 3
+                                     Sm80DecodeConfig<8, 64, 4, 3>,    // 2
+                                     Sm80DecodeConfig<16, 32, 4, 4>,   // 3
                                      Sm80DecodeConfig<16, 32, 8, 4>,   // 4
-                                     Sm80DecodeConfig<32, 64, 4, 4>,   // 5
-                                     Sm80DecodeConfig<32, 32, 8, 3>,   // 6
-                                     Sm80DecodeConfig<32, 48, 4, 2>>;  // 7
+                                     Sm80DecodeConfig<32, 48, 4, 4>,   // 5
+                                     Sm80DecodeConfig<32, 64, 8, 2>,   // 6
+                                     Sm80DecodeConfig<32, 64, 4, 2>>;  // 7
 
 namespace detail {
 
@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(Config::threads, 1)
     const int n0 = stripe * rows_per_cta, rows = min_of(problem.n - n0, rows_per_cta);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
-    if (warp == Config::warps) {  // a warp of its own, so that no stream waits for a scale
+    if (warp == Config::warps) {  // a warp of its own reads the epilogue's states, so that no stream waits for a scale
       if (dependent_launch) ptx::griddepcontrol_wait();
       W8A8_NO_UNROLL
       for (int i = lane; i < rows; i += 32) storage.columns[i] = epilogue.column(n0 + i);

@@ -10,7 +10,7 @@
 //   channels  [ R  x K/2 ] [ R  x K/2 ]  -> 64 x R        outputs of R / splits of the channels: the others push their int32
 //                                                         partial sums into its shared memory (st.async), and it adds them.
 //
-// TMA zero-fills what lies outside the matrices, so K needs no padding and nothing past a row's end is read or counted.
+// TMA zero-fills what lies beyond K, so K needs no padding and nothing past a row's end is read or counted.
 //
 // Programmatic dependent launch (GemmOptions::dependent_launch): the weights that fit the ring are requested before
 // griddepcontrol.wait; tokens, scales and everything else only after it. launch_dependents comes after the wait, never before:
@@ -54,8 +54,8 @@ struct Sm90DecodeConfig {
   static constexpr int tokens = Tokens, channels = Channels, splits = Splits, ctas_per_sm = CtasPerSm;
   static constexpr int token_groups = Tokens / 64, channel_groups = ChannelGroups;
   static constexpr int consumers = 128 * token_groups * channel_groups;  ///< threads
-  static constexpr int threads = consumers + 64;  ///< and a warp that loads, and one that reads the epilogue's states
-  static constexpr int k_block = 128;             ///< bytes of K a stage: one 128-byte swizzle row
+  static constexpr int threads = consumers + 32;                         ///< and the producer's warp
+  static constexpr int k_block = 128;                                    ///< bytes of K a stage: one 128-byte swizzle row
   static constexpr int wgmma_n = Channels / ChannelGroups;
   static constexpr int groups = wgmma_n / 8;            ///< of eight channels, in a warpgroup's accumulators
   static constexpr int owned_groups = groups / Splits;  ///< of them, those whose sums this CTA stores
@@ -74,12 +74,14 @@ struct Sm90DecodeConfig {
 };
 
 /// The shipped configurations; tuning/sm90_decode.hpp chooses among them.
-using Sm90DecodeConfigs = ConfigList<Sm90DecodeConfig<64, 48, 1>,     // 0
-                                     Sm90DecodeConfig<64, 96, 2>,     // 1
-                                     Sm90DecodeConfig<64, 224, 1>,    // 2
-                                     Sm90DecodeConfig<128, 96, 2>,    // 3
-                                     Sm90DecodeConfig<128, 192, 4>,   // 4
-                                     Sm90DecodeConfig<128, 224, 1>>;  // 5
+using Sm90DecodeConfigs = ConfigList<Sm90DecodeConfig<64, 48, 1>,           // 0
+                                     Sm90DecodeConfig<64, 96, 2, 2>,        // 1
+                                     Sm90DecodeConfig<64, 128, 2, 2>,       // 2
+                                     Sm90DecodeConfig<64, 112, 1, 1, 2>,    // 3
+                                     Sm90DecodeConfig<128, 48, 1>,          // 4
+                                     Sm90DecodeConfig<128, 64, 2>,          // 5
+                                     Sm90DecodeConfig<128, 128, 2>,         // 6
+                                     Sm90DecodeConfig<128, 112, 1, 1, 2>>;  // 7
 
 namespace detail {
 
@@ -89,19 +91,19 @@ struct alignas(1024) Sm90DecodeStage {
   std::int8_t tokens[Config::tokens][Config::k_block];     // likewise
 };
 
-// A warp's sums on their way from accumulator order to rows. The pitch spreads the four rows that half a warp writes at once over
-// all banks.
-template <class Config>
+// A warp's finished outputs on their way from accumulator order to rows. The pitch is an odd multiple of 16 bytes, which spreads
+// eight rows over all banks.
+template <class Config, class Out>
 struct Sm90DecodeStaging {
-  static constexpr int columns = 8 * Config::owned_groups;
-  alignas(16) std::int32_t sums[16][columns + (columns % 16 == 0 ? 8 : 0)];
+  static constexpr int columns = 8 * Config::owned_groups, piece = 16 / sizeof(Out);
+  alignas(16) Out values[16][columns + (columns / piece % 2 == 0 ? piece : 0)];
 };
 
-template <class Config, class Epilogue>
+template <class Config, class Out, class Epilogue>
 struct Sm90DecodeStorage {
   union {
     Sm90DecodeStage<Config> ring[Config::stages];
-    Sm90DecodeStaging<Config> staging[Config::consumers / 32];  // once the ring is drained
+    Sm90DecodeStaging<Config, Out> staging[Config::consumers / 32];  // once the ring is drained
   };
   // [sender][group][thread]: partial sums of the channels that this CTA owns, from the other ranks of the cluster.
   alignas(16) std::int32_t exchange[max_of(Config::splits - 1, 1)][Config::splits > 1 ? Config::owned_groups : 1]
@@ -133,55 +135,39 @@ W8A8_DEVICE Sm90DecodeTile sm90_decode_tile(int m, int n, int k, int channels_pe
   return tile;
 }
 
-// The one thread that loads. Tokens go first in a stage, because TMA works in order and weights come from further away.
+// One thread: all loads. Tokens go first in a stage, because TMA works in order and weights come from further away. `box_rows`:
+// rows of 128 bytes that a stage receives, tokens and weights together.
 template <class Config, class Storage>
-class Sm90DecodeProducer {
- public:
-  W8A8_DEVICE Sm90DecodeProducer(Storage& storage, const CUtensorMap* x_map, const CUtensorMap* w_map, const Sm90DecodeTile& tile,
-                                 int channels_per_cta)
-      : storage_(storage),
-        x_map_(x_map),
-        w_map_(w_map),
-        tile_(tile),
-        bytes_((Config::tokens + channels_per_cta) * Config::k_block),
-        prefill_(min_of(tile.blocks, Config::stages)) {}
-
-  /// Fills the ring, but with the weights alone where the tokens may not be written yet.
-  W8A8_DEVICE void fill_ring(bool weights_only) const {
-    for (int s = 0; s < prefill_; ++s) load(s, s, !weights_only);
+W8A8_DEVICE void produce_sm90_decode(Storage& storage, const CUtensorMap* x_map, const CUtensorMap* w_map,
+                                     const Sm90DecodeTile& tile, int box_rows, bool dependent_launch) {
+  const std::uint32_t bytes = box_rows * Config::k_block;
+  const auto load_tokens = [&](int slot, int block) {
+    ptx::tma_load_2d(ptx::shared_address(storage.ring[slot].tokens), x_map, ptx::shared_address(&storage.full[slot]),
+                     (tile.first_block + block) * Config::k_block, tile.m0, ptx::evict_last);
+  };
+  const auto load_weights = [&](int slot, int block) {
+    ptx::tma_load_2d(ptx::shared_address(storage.ring[slot].weights), w_map, ptx::shared_address(&storage.full[slot]),
+                     (tile.first_block + block) * Config::k_block, tile.n0, ptx::evict_first);
+  };
+  const int prefill = min_of(tile.blocks, Config::stages);
+  for (int s = 0; s < prefill; ++s) {
+    ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&storage.full[s]), bytes);
+    if (!dependent_launch) load_tokens(s, s);
+    load_weights(s, s);
   }
-
-  W8A8_DEVICE void load_remaining(bool tokens_of_ring) const {
-    if (tokens_of_ring) {
-      for (int s = 0; s < prefill_; ++s) load_tokens(s, s);
-    }
-    for (int i = Config::stages, slot = 0, parity = 0; i < tile_.blocks; ++i) {
-      ptx::mbarrier_wait_parity(ptx::shared_address(&storage_.empty[slot]), parity);
-      load(slot, i, true);
-      if (++slot == Config::stages) slot = 0, parity ^= 1;
-    }
+  if (dependent_launch) {
+    ptx::griddepcontrol_wait();
+    for (int s = 0; s < prefill; ++s) load_tokens(s, s);
   }
-
- private:
-  W8A8_DEVICE void load(int slot, int block, bool tokens) const {
-    const std::uint32_t full = ptx::shared_address(&storage_.full[slot]);
-    ptx::mbarrier_arrive_expect_tx(full, bytes_);
-    if (tokens) load_tokens(slot, block);
-    ptx::tma_load_2d(ptx::shared_address(storage_.ring[slot].weights), w_map_, full,
-                     (tile_.first_block + block) * Config::k_block, tile_.n0, ptx::evict_first);
+  for (int i = Config::stages, slot = 0, parity = 0; i < tile.blocks; ++i) {
+    ptx::mbarrier_wait_parity(ptx::shared_address(&storage.empty[slot]), parity);
+    ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&storage.full[slot]), bytes);
+    load_tokens(slot, i);
+    load_weights(slot, i);
+    if (++slot == Config::stages) slot = 0, parity ^= 1;
   }
-
-  W8A8_DEVICE void load_tokens(int slot, int block) const {
-    ptx::tma_load_2d(ptx::shared_address(storage_.ring[slot].tokens), x_map_, ptx::shared_address(&storage_.full[slot]),
-                     (tile_.first_block + block) * Config::k_block, tile_.m0, ptx::evict_last);
-  }
-
-  Storage& storage_;
-  const CUtensorMap *x_map_, *w_map_;
-  const Sm90DecodeTile& tile_;
-  std::uint32_t bytes_;
-  int prefill_;
-};
+  if (dependent_launch) ptx::griddepcontrol_launch_dependents();
+}
 
 // A consumer warpgroup's sums over this rank's range of K: 64 tokens x wgmma_n channels.
 template <class Config, class Storage>
@@ -232,43 +218,40 @@ W8A8_DEVICE void exchange_sm90_decode(Storage& storage, int rank, const std::int
   }
 }
 
-// Epilogue and store of one warp's 16 tokens x owned channels, which start at `row` and `column` of the tile. The sums pass
-// through shared memory so that this is a short loop over 16-byte pieces of rows: every CTA runs it exactly once, at the very
-// end, and straight-line code over all accumulators would spend most of its time waiting for instructions.
+// Epilogue and store of one warp's 16 tokens x owned channels, which start at `column` of the tile.
 template <class Config, class Out, class Epilogue>
-W8A8_DEVICE void store_sm90_decode(Sm90DecodeStorage<Config, Epilogue>& storage, const GemmProblem<Out>& problem,
+W8A8_DEVICE void store_sm90_decode(Sm90DecodeStorage<Config, Out, Epilogue>& storage, const GemmProblem<Out>& problem,
                                    const Epilogue& epilogue, const Sm90DecodeTile& tile, int row, int column,
                                    const std::int32_t (&sum)[4 * Config::owned_groups]) {
-  using Staging = Sm90DecodeStaging<Config>;
+  using Staging = Sm90DecodeStaging<Config, Out>;
   const int lane = threadIdx.x % 32;
   Staging& staging = storage.staging[threadIdx.x / 32];
   W8A8_UNROLL
   for (int v = 0; v < 4 * Config::owned_groups; v += 2) {
     const layout::Coordinate c = layout::wgmma_c(0, lane, v);
-    *reinterpret_cast<int2*>(&staging.sums[c.row][c.column]) = int2{sum[v], sum[v + 1]};
+    const int m = min_of(row + c.row, tile.rows - 1);
+    struct alignas(2 * sizeof(Out)) Pair {
+      Out value[2];
+    } pair;
+    W8A8_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      const int n = min_of(column + c.column + j, tile.columns - 1);
+      pair.value[j] = store_value<Out>(epilogue.apply(sum[v + j], storage.rows[m], storage.columns[n], tile.m0 + m, tile.n0 + n));
+    }
+    *reinterpret_cast<Pair*>(&staging.values[c.row][c.column]) = pair;
   }
   __syncwarp();
-  constexpr int piece = 16 / sizeof(Out), pieces = Staging::columns / piece;
-  struct alignas(16) Piece {
-    Out value[piece];
-  };
-  W8A8_NO_UNROLL
+  constexpr int piece = Staging::piece, pieces = Staging::columns / piece;
+  const int columns = min_of(tile.columns - column, Staging::columns);
   for (int i = lane; i < 16 * pieces; i += 32) {
-    const int r = i / pieces, c = i % pieces * piece, m = row + r, n = column + c, existing = tile.columns - n;
-    if (m >= tile.rows || existing <= 0) continue;
-    Out* const to = problem.out + (tile.m0 + m) * problem.ldo + tile.n0 + n;
-    const auto value = [&](int j) {
-      return store_value<Out>(
-          epilogue.apply(staging.sums[r][c + j], storage.rows[m], storage.columns[n + j], tile.m0 + m, tile.n0 + n + j));
-    };
-    if (existing >= piece && reinterpret_cast<std::uintptr_t>(to) % 16 == 0) {
-      Piece values;
-      W8A8_UNROLL
-      for (int j = 0; j < piece; ++j) values.value[j] = value(j);
-      *reinterpret_cast<Piece*>(to) = values;
+    const int m = i / pieces, n = i % pieces * piece;
+    if (row + m >= tile.rows || n >= columns) continue;
+    Out* const to = problem.out + (tile.m0 + row + m) * problem.ldo + tile.n0 + column + n;
+    const Out* const from = &staging.values[m][n];
+    if (n + piece <= columns && reinterpret_cast<std::uintptr_t>(to) % 16 == 0) {
+      *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
     } else {
-      W8A8_NO_UNROLL
-      for (int j = 0; j < min_of(piece, existing); ++j) to[j] = value(j);
+      for (int j = 0; j < min_of(piece, columns - n); ++j) to[j] = from[j];
     }
   }
 }
@@ -277,46 +260,38 @@ template <class Config, class Out, class Epilogue>
 __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::threads), arch::has_wgmma ? Config::ctas_per_sm : 1)
     sm90_decode_kernel(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map,
                        const __grid_constant__ GemmProblem<Out> problem, const __grid_constant__ Epilogue epilogue,
-                       int channels_per_cta, int token_tiles, bool dependent_launch) {
+                       int channels_per_cta, int token_tiles, int box_rows, bool dependent_launch) {
   if constexpr (arch::has_wgmma) {
-    using Storage = Sm90DecodeStorage<Config, Epilogue>;
+    using Storage = Sm90DecodeStorage<Config, Out, Epilogue>;
     extern __shared__ __align__(1024) std::uint8_t shared_bytes[];
     Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Sm90DecodeTile tile = sm90_decode_tile<Config>(problem.m, problem.n, problem.k, channels_per_cta, token_tiles);
 
-    constexpr int producer_warp = Config::consumers / 32, states_warp = producer_warp + 1;
-    const Sm90DecodeProducer<Config, Storage> producer(storage, &x_map, &w_map, tile, channels_per_cta);
-
-    if (warp == producer_warp) {
-      if (lane < Config::stages) {
-        ptx::mbarrier_init(ptx::shared_address(&storage.full[lane]), 1);
-        ptx::mbarrier_init(ptx::shared_address(&storage.empty[lane]), Config::consumers / 32);
+    if (warp == Config::consumers / 32 && lane == 0) {
+      for (int s = 0; s < Config::stages; ++s) {
+        ptx::mbarrier_init(ptx::shared_address(&storage.full[s]), 1);
+        ptx::mbarrier_init(ptx::shared_address(&storage.empty[s]), Config::consumers / 32);
       }
-      if (Config::splits > 1 && lane == 0) {
-        ptx::mbarrier_init(ptx::shared_address(&storage.exchanged), 1);
+      ptx::mbarrier_init(ptx::shared_address(&storage.exchanged), 1);
+      ptx::fence_mbarrier_init();
+      if (Config::splits > 1) {
         ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&storage.exchanged), Config::exchange_bytes);
       }
-      ptx::fence_mbarrier_init();
     }
     __syncthreads();
     if (Config::splits > 1) ptx::cluster_arrive();  // the matching wait comes before the first st.async: every rank has started
 
-    if (warp >= producer_warp) {
-      if (warp == producer_warp && lane == 0) producer.fill_ring(dependent_launch);
-      if (dependent_launch) ptx::griddepcontrol_wait();
-      if (warp == states_warp) {  // a warp of its own, so that no multiplication waits for a scale
-        for (int i = lane; i < tile.columns; i += 32) storage.columns[i] = epilogue.column(tile.n0 + i);
-        for (int i = lane; i < tile.rows; i += 32) storage.rows[i] = epilogue.row(tile.m0 + i);
-        ptx::bar_arrive(1, Config::consumers + 32);
-      } else if (lane == 0) {
-        producer.load_remaining(dependent_launch);
-        if (dependent_launch) ptx::griddepcontrol_launch_dependents();
-      }
+    if (warp == Config::consumers / 32) {
+      if (lane == 0) produce_sm90_decode<Config>(storage, &x_map, &w_map, tile, box_rows, dependent_launch);
       __syncwarp();
       if (Config::splits > 1) ptx::cluster_wait();
       return;
     }
+
+    if (dependent_launch) ptx::griddepcontrol_wait();
+    for (int i = threadIdx.x; i < tile.columns; i += Config::consumers) storage.columns[i] = epilogue.column(tile.n0 + i);
+    for (int i = threadIdx.x; i < tile.rows; i += Config::consumers) storage.rows[i] = epilogue.row(tile.m0 + i);
 
     const int group = warp / 4, token_group = group % Config::token_groups, channel_group = group / Config::token_groups;
     std::int32_t accumulator[Config::wgmma_n / 2] = {};
@@ -331,7 +306,7 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
       W8A8_UNROLL
       for (int v = 0; v < Config::wgmma_n / 2; ++v) sum[v] = accumulator[v];
     }
-    ptx::bar_sync(1, Config::consumers + 32);  // states are written, and the ring is drained by all: the staging takes its place
+    ptx::bar_sync(1, Config::consumers);  // states are written, and the ring is drained by all: the staging may take its place
     const int row = 64 * token_group + 16 * (warp % 4);
     const int column = Config::wgmma_n * channel_group + 8 * Config::owned_groups * rank;
     if (row < tile.rows && column < tile.columns) store_sm90_decode<Config>(storage, problem, epilogue, tile, row, column, sum);
@@ -362,12 +337,13 @@ void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
                         const DeviceProperties& device, cudaStream_t stream) {
   Configs::visit(config_index, [&](auto config) {
     using Config = decltype(config);
-    using Storage = detail::Sm90DecodeStorage<Config, Epilogue>;
+    using Storage = detail::Sm90DecodeStorage<Config, Out, Epilogue>;
     static_assert(sizeof(Storage) * Config::ctas_per_sm <= 227 * 1024,
                   "sm90_decode: the epilogue's states exceed the shared memory");
     const int token_tiles = ceil_div(problem.m, Config::tokens);
     const int channels =
         sm90_decode_channels_per_cta(problem.n, Config::channels, Config::splits, Config::ctas_per_sm, token_tiles, device);
+    const int token_rows = Config::tokens;
     CUtensorMap x_map{}, w_map{};
     if (problem.k > 0) {  // without it there is nothing to load, and perhaps no pointer
       const auto map = [&](const std::int8_t* matrix, int rows, std::int64_t stride, int box_rows) {
@@ -376,7 +352,7 @@ void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
                                     {static_cast<std::uint64_t>(stride)}, {Config::k_block, static_cast<std::uint32_t>(box_rows)},
                                     {CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B});
       };
-      x_map = map(problem.x, problem.m, problem.ldx, Config::tokens);
+      x_map = map(problem.x, problem.m, problem.ldx, token_rows);
       w_map = map(problem.w, problem.n, problem.ldw, channels);
     }
     LaunchConfig launch_config;
@@ -388,7 +364,7 @@ void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
     launch_config.dependent_launch = options.dependent_launch;
     launch_config.stream = stream;
     launch("sm90_decode", detail::sm90_decode_kernel<Config, Out, Epilogue>, launch_config, x_map, w_map, problem, epilogue,
-           channels, token_tiles, options.dependent_launch);
+           channels, token_tiles, token_rows + channels, options.dependent_launch);
   });
 }
 

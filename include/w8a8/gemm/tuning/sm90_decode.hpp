@@ -1,4 +1,10 @@
 // Which problems sm90_decode takes, with which configuration, and how their channels are spread over the device.
+//
+// A configuration's time is modelled as what its loads take, whichever is slower of the weight out of DRAM and of a CTA's share
+// of weights and tokens into its SM, plus what each wave of CTAs and each exchange of partial sums adds. The constants are fitted
+// to all configurations at M = 64 and 128 of the six anchor layers on an H200 (docs/performance/decode.md): on those twelve
+// shapes the model picks the fastest configuration in eleven, and in the twelfth (6144x4096, M = 64) one that takes 9.65 us
+// instead of 9.55.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +14,56 @@
 
 namespace w8a8 {
 
+namespace detail {
+
+/// A configuration as the model sees it, in the order of Sm90DecodeConfigs; what won with it on the H200, in microseconds beside
+/// a plain streaming read of the weight.
+struct Sm90DecodeTuning {
+  int tokens, channels, splits, ctas_per_sm;
+};
+
+inline constexpr Sm90DecodeTuning sm90_decode_tuning[] = {
+    {64, 48, 1, 1},    // M = 64: 4304x1152 4.81 (2.76)
+    {64, 96, 2, 1},    // M = 64: 6144x4096 9.55 (7.20), 4096x14336 17.80 (14.51)
+    {64, 128, 2, 1},   // M = 64: 8192x8192 19.76 (16.34), 8192x28672 57.66 (52.54), both with one channel group
+    {64, 112, 1, 2},   // M = 64: 28672x4096 30.58 (27.18)
+    {128, 48, 1, 1},   // M = 128: 4304x1152 5.17 (2.70), 6144x4096 9.98 (7.09)
+    {128, 64, 2, 1},   // M = 128: 4096x14336 18.94 (14.62)
+    {128, 128, 2, 1},  // M = 128: 8192x8192 20.42 (16.31), 8192x28672 59.96 (52.32)
+    {128, 112, 1, 2},  // M = 128: 28672x4096 32.35 (27.14)
+};
+
+}  // namespace detail
+
 /// Output channels a CTA takes, at most `max_channels`: the fewest waves of clusters that cover N, and those waves evenly filled.
 /// A multiple of 8, so that 16-byte stores stay aligned.
 inline int sm90_decode_channels_per_cta(int n, int max_channels, int splits, int ctas_per_sm, int token_tiles,
                                         const DeviceProperties& device) {
-  const int slots = max_of(1, device.multiprocessors * ctas_per_sm / (splits * token_tiles));
+  const int slots = max_of(1, device.multiprocessors * ctas_per_sm / splits / token_tiles);
   const std::int64_t waves = ceil_div<std::int64_t>(n, static_cast<std::int64_t>(max_channels) * slots);
   return min_of(max_channels, static_cast<int>(round_up<std::int64_t>(ceil_div<std::int64_t>(n, waves * slots), 8)));
 }
+
+namespace detail {
+
+/// The model's time of a problem with a configuration, in microseconds.
+inline double sm90_decode_microseconds(const Sm90DecodeTuning& config, int m, int n, int k, const DeviceProperties& device) {
+  constexpr double dram_bytes = 4.4e6, sm_bytes = 6.0e4;  // a microsecond
+  constexpr double token_weight = 0.5;                    // a byte of tokens comes from L2 and costs less than one of weights
+  const int token_tiles = ceil_div(m, config.tokens);
+  const int channels = sm90_decode_channels_per_cta(n, config.channels, config.splits, config.ctas_per_sm, token_tiles, device);
+  const std::int64_t tiles = ceil_div<std::int64_t>(n, channels) * token_tiles;
+  const std::int64_t at_once = max_of(1, device.multiprocessors * config.ctas_per_sm / config.splits);
+  const double waves = static_cast<double>(ceil_div(tiles, at_once));
+  const double sharing = static_cast<double>(
+      min_of<std::int64_t>(config.ctas_per_sm, ceil_div<std::int64_t>(tiles * config.splits, device.multiprocessors)));
+  const double bytes = (channels + token_weight * config.tokens) * k / config.splits;
+  const double into_sm = waves * sharing * bytes / sm_bytes, out_of_dram = static_cast<double>(n) * k / dram_bytes;
+  const double exchange = config.splits > 1 ? waves * 1.5 * config.channels * config.tokens / (96.0 * 128.0) : 0;
+  return 2.0 + 1.5 * waves + exchange + max_of(into_sm, out_of_dram) + 0.1 * min_of(into_sm, out_of_dram);
+}
+
+}  // namespace detail
 
 /// The largest M for which sm90_decode is preferred to sm90_gemm.
 inline int sm90_decode_maximum_m(int n, int k, const DeviceProperties& device) {
@@ -23,16 +71,25 @@ inline int sm90_decode_maximum_m(int n, int k, const DeviceProperties& device) {
   return 128;
 }
 
-/// Whether sm90_decode is preferred to sm80_decode and sm90_gemm.
+/// Whether sm90_decode is preferred to sm80_decode and sm90_gemm. Up to M = 32 mma.sync is the faster one: it multiplies 8, 16 or
+/// 32 tokens where wgmma multiplies 64.
 inline bool prefer_sm90_decode(int m, int n, int k, const DeviceProperties& device) {
   return device.compute_capability == 90 && m > 32 && m <= sm90_decode_maximum_m(n, k, device);
 }
 
-/// Index into Sm90DecodeConfigs.
+/// Index into Sm90DecodeConfigs: the configuration that the model likes best, of those whose tile fits M closest.
 inline int select_sm90_decode(int m, int n, int k, const DeviceProperties& device) {
-  (void)k;
-  if (m > 64) return n > 150 * device.multiprocessors ? 5 : 3;
-  return n > 150 * device.multiprocessors ? 2 : n > 40 * device.multiprocessors ? 0 : 1;
+  const int tokens = m <= 64 ? 64 : 128;
+  int best = -1, index = 0;
+  double best_time = 0;
+  for (const detail::Sm90DecodeTuning& config : detail::sm90_decode_tuning) {
+    if (config.tokens == tokens) {
+      const double time = detail::sm90_decode_microseconds(config, m, n, k, device);
+      if (best < 0 || time < best_time) best = index, best_time = time;
+    }
+    ++index;
+  }
+  return best;
 }
 
 }  // namespace w8a8
