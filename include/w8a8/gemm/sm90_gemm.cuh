@@ -73,6 +73,7 @@ using Sm90GemmConfigs = ConfigList<Sm90GemmConfig<Sm90Tile<128, 256>, Sm90Schedu
                                    Sm90GemmConfig<Sm90Tile<128, 224>, Sm90Schedule::deferred>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 192>, Sm90Schedule::deferred>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 144>, Sm90Schedule::cooperative>,  //
+                                   Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::cooperative>,
                                    Sm90GemmConfig<Sm90Tile<128, 96>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<128, 80>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<256, 144>, Sm90Schedule::cooperative>,  //
@@ -102,7 +103,6 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, G::threads
       __syncwarp();
       ptx::bar_arrive(1, G::threads);
     } else {
-      if (warp >= 4) sm90_prefetch_first_tile<G>(work);
       ptx::bar_sync(1, G::threads);
     }
     if (warp < 4) {
@@ -142,15 +142,10 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
                              {static_cast<std::uint32_t>(Config::store_columns), 16}, box);
   }
   Sm90GemmArguments<Out> arguments{};
-  arguments.x = problem.x;
-  arguments.w = problem.w;
   arguments.out = problem.out;
-  arguments.ldx = problem.ldx;
-  arguments.ldw = problem.ldw;
   arguments.ldo = problem.ldo;
   arguments.m = problem.m;
   arguments.n = problem.n;
-  arguments.k = problem.k;
   // A tail or a split counts on two k-blocks; what lies beyond K arrives as zeros.
   arguments.k_blocks = max_of(ceil_div(problem.k, sm90_block_k), Config::tail > 0 || Config::cluster > 1 ? 2 : 1);
   arguments.tile_rows = ceil_div(problem.m, Config::tile_m);
@@ -159,7 +154,7 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   // TMA writes whole 16-byte pieces: the last chunk of an N that is no multiple of 8 would overwrite what follows the row.
   arguments.tma_columns = !tma_store ? 0 : problem.n % 8 == 0 ? problem.n : problem.n - Config::store_columns + 1;
   arguments.paired_store = is_aligned(problem.out, 2 * sizeof(Out)) && problem.ldo % 2 == 0;
-  arguments.stream_weight = arguments.tile_rows <= arguments.group;
+  arguments.stream_weight = arguments.tile_rows <= 4;  // few readers of a weight tile, and they run side by side
   arguments.stream_output = problem.m * problem.ldo * static_cast<std::int64_t>(sizeof(Out)) > device.l2_bytes / 2;
   arguments.dependent_launch = options.dependent_launch;
 

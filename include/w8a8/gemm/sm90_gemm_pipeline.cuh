@@ -10,7 +10,6 @@
 #include "w8a8/ptx/cache_policy.cuh"
 #include "w8a8/ptx/dependent_launch.cuh"
 #include "w8a8/ptx/mbarrier.cuh"
-#include "w8a8/ptx/prefetch.cuh"
 #include "w8a8/ptx/tma.cuh"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/integer_math.hpp"
@@ -29,10 +28,9 @@ struct alignas(2 * sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0 ? 2 * s
 /// What one call hands to the kernel, beside the tensor maps and the epilogue.
 template <class Out>
 struct Sm90GemmArguments {
-  const std::int8_t *x, *w;  ///< as in the tensor maps; only prefetched from
   Out* out;
-  std::int64_t ldx, ldw, ldo;
-  int m, n, k, k_blocks;
+  std::int64_t ldo;
+  int m, n, k_blocks;
   int tile_rows, tile_columns;
   int group;           ///< tiles of a raster group, along M
   int tma_columns;     ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
@@ -136,26 +134,6 @@ struct Sm90Work {
   }
 };
 
-/// The consumers' threads, before there is anything to consume: bring the first k-blocks of the first tile into L2 while the
-/// producer still waits for its tensor maps. CTAs that share rows of X or W share the requests.
-template <class G>
-W8A8_DEVICE void sm90_prefetch_first_tile(const Sm90Work<G>& work) {
-  constexpr int bytes = 512, line = 64, lines = bytes / line;
-  const typename G::Arguments& a = work.arguments;
-  const layout::Tile origin = work.origin(work.first);
-  const int sharers_of_w = min_of(a.tile_rows, a.group), sharers_of_x = max_of(work.step / sharers_of_w, 1);
-  const int thread = threadIdx.x - 128, k = work.k_begin * sm90_block_k + thread % lines * line;
-  if (k >= a.k) return;
-  const auto prefetch = [&](const std::int8_t* data, std::int64_t stride, int begin, int rows, int limit, int sharers,
-                            int share) {
-    for (int row = begin + share + thread / lines * sharers; row < min_of(begin + rows, limit); row += sharers * (256 / lines)) {
-      ptx::prefetch_global_l2(data + row * stride + k);
-    }
-  };
-  prefetch(a.w, a.ldw, origin.column, G::tile_n, a.n, sharers_of_w, origin.row / G::tile_m % sharers_of_w);
-  prefetch(a.x, a.ldx, origin.row, G::tile_m, a.m, sharers_of_x, origin.column / G::tile_n % sharers_of_x);
-}
-
 /// The producer, one thread: fills the ring.
 template <class G>
 W8A8_DEVICE void sm90_produce(typename G::Storage& shared, const Sm90Work<G>& work, const CUtensorMap& x_map,
@@ -204,7 +182,7 @@ W8A8_DEVICE void sm90_stage_states(typename G::Storage& shared, const Sm90Work<G
     const layout::Tile origin = work.origin(tile);
     const int buffer = i % G::state_buffers, use = i / G::state_buffers;
     ptx::mbarrier_wait_parity(ptx::shared_address(&shared.states_empty[buffer]), (use & 1) ^ 1);
-    W8A8_UNROLL
+#pragma unroll 2  // more would not fit this warpgroup's 40 registers
     for (int c = lane; c < G::tile_n / 2; c += 32) {
       const int n = origin.column + 2 * c;
       shared.columns[buffer][c] = {epilogue.column(min_of(n, last_column)), epilogue.column(min_of(n + 1, last_column))};
