@@ -24,11 +24,11 @@ W8A8_HOST_DEVICE float fast_reciprocal(float x) {
   NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return ptx::rcp_approx(x);), (return 1.0f / x;))
 }
 
-/// Where the unit would flush a result that still counts, the computation runs scaled by 2^12: what is lost then is below 2^-137,
-/// less than bfloat16's smallest number.
-inline constexpr float lift = 12.0f, lift_factor = 0x1p12f, drop_factor = 0x1p-12f;
+/// Where the unit would flush a result that still counts, the computation runs scaled by 2^16: what is lost then is below 2^-135,
+/// a quarter of bfloat16's smallest number.
+inline constexpr float lift = 16.0f, drop_factor = 0x1p-16f;
 
-/// x / (1 + 2^y) from lifted = y - 12.
+/// x / (1 + 2^y) from lifted = y - 16.
 W8A8_HOST_DEVICE float over_one_plus_exp2(float x, float lifted) {
   return (x * drop_factor) * fast_reciprocal(drop_factor + fast_exp2(lifted));
 }

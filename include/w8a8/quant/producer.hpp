@@ -59,16 +59,6 @@ W8A8_HOST_DEVICE Values values_of(const Group<T>& cached) {
   return to_values(cached);
 }
 
-/// The Parameters of a producer, or nothing where there are none.
-template <class Producer, bool HasMoments = (Producer::moment != Moment::none)>
-struct ParametersOf {
-  struct type {};
-};
-template <class Producer>
-struct ParametersOf<Producer, true> {
-  using type = typename Producer::Parameters;
-};
-
 /// The matrix as it is.
 template <class In>
 struct Plain {
@@ -125,7 +115,7 @@ struct Norm {
   Rows<const T> x;
   Rows<T> residual;  ///< may be absent
   const Weight* weight;
-  const Weight* bias;  ///< may be null
+  const Weight* bias;  ///< of layer normalisation; RMS normalisation has none
   ValueCopy<T> copy;
   float epsilon;
 
@@ -158,7 +148,7 @@ struct Norm {
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Parameters parameters(std::int64_t k, int count) const {
-    return {load_group<Aligned>(weight + k, count), load_group<Aligned>(bias + k, bias != nullptr ? count : 0)};
+    return {load_group<Aligned>(weight + k, count), load_group<Aligned>(bias + k, Kind == Moment::variance ? count : 0)};
   }
 
   W8A8_HOST_DEVICE Values finish(const Values& h, const Moments& moments, const Parameters& parameters) const {
@@ -167,7 +157,7 @@ struct Norm {
     for (int i = 0; i < group_size; ++i) {
       v[i] = multiply(Kind == Moment::variance ? add(h[i], -moments.mean) : h[i], moments.reciprocal_deviation);
     }
-    if (bias != nullptr) {
+    if constexpr (Kind == Moment::variance) {
       const Values b = to_values(parameters.bias);
       for (int i = 0; i < group_size; ++i) v[i] = fused_multiply_add(v[i], w[i], b[i]);
     } else {

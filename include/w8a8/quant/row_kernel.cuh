@@ -7,6 +7,7 @@
 #include <cub/version.cuh>
 #include <cub/warp/warp_reduce.cuh>
 #include <cuda/functional>
+#include <type_traits>
 
 #include "w8a8/ptx/dependent_launch.cuh"
 #include "w8a8/quant/encoder.hpp"
@@ -15,18 +16,16 @@
 #include "w8a8/quant/row.hpp"
 #include "w8a8/quant/tuning.hpp"
 #include "w8a8/support/config.hpp"
-#include "w8a8/support/device.hpp"
 #include "w8a8/support/launch.cuh"
 
 namespace w8a8::detail {
 
 /// How a row is spread: `Threads` a row (a power of two), `Groups` groups kept a thread, `Rows` rows a CTA. Without `Resident`
 /// the row is longer than the threads keep and each pass reads it again. Registers are bounded so that `Ctas` CTAs fit an SM.
-/// With `Persistent` there are just as many, each takes row after row, and reads the next one while it works on the present one.
-template <int Threads_, int Groups_, int Rows_, bool Resident_, int Ctas_ = 1, bool Persistent_ = false>
+template <int Threads_, int Groups_, int Rows_, bool Resident_, int Ctas_ = 1>
 struct RowConfig {
   static constexpr int threads = Threads_, groups = Groups_, rows = Rows_, ctas = Ctas_;
-  static constexpr bool resident = Resident_, persistent = Persistent_;
+  static constexpr bool resident = Resident_;
   static constexpr int warps = threads / 32;
   static constexpr int span = threads * groups * group_size;  // elements kept
   static_assert(threads >= 32 && (threads & (threads - 1)) == 0, "the folding order of a row sum needs a power of two");
@@ -34,17 +33,15 @@ struct RowConfig {
   static_assert(rows == 1 || threads == 32, "several rows a CTA: one warp each, so that no barrier is needed");
   static_assert(resident ? threads * groups <= sum_slots : threads * groups == sum_slots,
                 "slot g mod 4096 belongs to one thread");
-  static_assert(resident || !persistent, "only a row that is kept leaves time to read the next");
 };
 
-/// Shared memory of the reductions. A slow warp may still read an extent when a fast one writes that of the next row: there are
-/// two, used in turn. Every other word is written and read again only with a barrier in between.
+/// Shared memory of the reductions; each word is written once a row, so that one barrier a reduction is enough.
 template <class Config, class Producer, class Encoder>
 struct RowStorage {
   static constexpr int sums = static_cast<int>(Producer::moment);  // none, squares, mean and squares
   using WarpMax = cub::WarpReduce<std::uint32_t>;
   typename WarpMax::TempStorage warp[Config::warps * Config::rows];
-  std::uint32_t extent[2][Encoder::words > 0 ? Encoder::words : 1][32];
+  std::uint32_t extent[Encoder::words > 0 ? Encoder::words : 1][32];
   float partial[sums + 1][Config::warps > 1 && sums > 0 ? Config::threads : 1];
   float column[sums + 1][32];
 };
@@ -57,7 +54,7 @@ using Maximum = ::cub::Max;
 
 /// The maximum of each extent word over the row's threads, in all of them.
 template <class Config, class Encoder, class Storage>
-W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int lane, int turn) {
+W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int lane) {
   using WarpMax = typename Storage::WarpMax;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   W8A8_UNROLL
@@ -68,28 +65,34 @@ W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int la
   if constexpr (Config::warps > 1) {
     W8A8_UNROLL
     for (int w = 0; w < Encoder::words; ++w) {
-      if (lane % 32 == 0) storage.extent[turn][w][warp] = extent.word[w];
+      if (lane % 32 == 0) storage.extent[w][warp] = extent.word[w];
     }
     __syncthreads();
     W8A8_UNROLL
     for (int w = 0; w < Encoder::words; ++w) {
       const std::uint32_t most =
-          WarpMax(storage.warp[warp]).Reduce(lane % 32 < Config::warps ? storage.extent[turn][w][lane % 32] : 0u, Maximum{});
+          WarpMax(storage.warp[warp]).Reduce(lane % 32 < Config::warps ? storage.extent[w][lane % 32] : 0u, Maximum{});
       extent.word[w] = __shfl_sync(0xffffffffu, most, 0);
     }
+  }
+}
+
+/// Folds in halves: value[i] += value[i + h] for h = Width / 2, ..., 1, absent values being zero. The sum is value[0].
+template <int Width, int Count>
+W8A8_DEVICE void fold(float (&value)[Count]) {
+  if constexpr (Width > 1) {
+    W8A8_UNROLL
+    for (int i = 0; i < Width / 2; ++i) {
+      if (i + Width / 2 < Count) value[i] = add(value[i], value[i + Width / 2]);
+    }
+    fold<Width / 2>(value);
   }
 }
 
 /// The fold of a thread's own slots, then across warps, then across lanes: the order of row.hpp. The same bits in all threads.
 template <class Config, class Storage>
 W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, int which, int lane) {
-  W8A8_UNROLL
-  for (int half = 4; half > 0; half /= 2) {
-    W8A8_UNROLL
-    for (int i = 0; i < half; ++i) {
-      if (i + half < Config::groups) slot[i] = add(slot[i], slot[i + half]);
-    }
-  }
+  fold<8>(slot);
   float sum = slot[0];
   const int warp = lane / 32;
   if constexpr (Config::warps == 32) {
@@ -108,11 +111,7 @@ W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, in
     float part[Config::warps];
     W8A8_UNROLL
     for (int w = 0; w < Config::warps; ++w) part[w] = storage.partial[which][w * 32 + lane % 32];
-    W8A8_UNROLL
-    for (int half = Config::warps / 2; half > 0; half /= 2) {
-      W8A8_UNROLL
-      for (int w = 0; w < half; ++w) part[w] = add(part[w], part[w + half]);
-    }
+    fold<Config::warps>(part);
     sum = part[0];
   }
   W8A8_UNROLL
@@ -138,20 +137,16 @@ W8A8_DEVICE Moments row_moments(const Producer& producer, int columns, Storage& 
   return moments;
 }
 
-/// Aligned rows that the threads keep: `first`, and every `step`-th after it, by the `Config::threads` threads that call it with
-/// lane = 0, 1, ...
+/// One aligned row that the threads keep, by the `Config::threads` threads that call it with lane = 0, 1, ...
 template <class Config, class Producer, class Encoder, class Storage>
-W8A8_DEVICE void process_resident_rows(const RowTask<Producer, Encoder>& task, std::int64_t first, std::int64_t step, int lane,
-                                       Storage& storage) {
+W8A8_DEVICE void process_resident_row(const RowTask<Producer, Encoder>& task, std::int64_t row, int lane, Storage& storage) {
   const Producer& producer = task.producer;
-  const int columns = task.shape.columns;
+  const int columns = task.shape.columns, begin = lane * group_size;
 
-  // Calls f(i, k, count) for group i of this thread; count <= 0 where the row ends before it.
-  const int begin = lane * group_size;
+  // Calls f(i, k, count) for group i of this thread; count is 0 where the row ends before it.
   const auto group = [&](int i, auto&& f) {
     constexpr int stride = Config::threads * group_size;
-    const int left = columns - begin - i * stride;
-    f(i, std::int64_t{begin} + i * stride, left > 0 ? group_size : 0);
+    f(i, std::int64_t{begin} + i * stride, columns > begin + i * stride ? group_size : 0);
   };
   // For each group that some thread has.
   const auto each_group = [&](auto&& f) {
@@ -161,56 +156,39 @@ W8A8_DEVICE void process_resident_rows(const RowTask<Producer, Encoder>& task, s
     }
   };
 
+  // Without a branch in between, so that all loads are under way before the first is waited for.
   typename Producer::Raw raw[Config::groups];
-  const auto fetch = [&](std::int64_t row) {
-    // Without a branch in between, so that all loads are under way before the first is waited for.
-    W8A8_UNROLL
-    for (int i = 0; i < Config::groups; ++i) {
-      group(i, [&](int, std::int64_t k, int count) { raw[i] = producer.template fetch<true>(row, k, count); });
-    }
-  };
-  fetch(first);
-  typename ParametersOf<Producer>::type parameters[Config::groups];
-  if constexpr (Producer::moment != Moment::none) {
-    W8A8_UNROLL
-    for (int i = 0; i < Config::groups; ++i) {
-      group(i, [&](int, std::int64_t k, int count) { parameters[i] = producer.template parameters<true>(k, count); });
-    }
+  W8A8_UNROLL
+  for (int i = 0; i < Config::groups; ++i) {
+    group(i, [&](int, std::int64_t k, int count) { raw[i] = producer.template fetch<true>(row, k, count); });
   }
-  int turn = 0;
-  for (std::int64_t row = first;;) {
-    typename Producer::Cached cache[Config::groups];
-    each_group([&](int i, std::int64_t k, int count) { cache[i] = producer.template merge<true>(raw[i], row, k, count); });
-    const std::int64_t next = row + step;
-    if (Config::persistent && next < task.shape.rows) fetch(next);
+  typename Producer::Cached cache[Config::groups];
+  each_group([&](int i, std::int64_t k, int count) { cache[i] = producer.template merge<true>(raw[i], row, k, count); });
 
-    if constexpr (Producer::moment != Moment::none) {
-      const Moments moments = row_moments<Config, true>(producer, columns, storage, lane, [&](auto&& f) {
-        each_group([&](int i, std::int64_t, int count) { f(i, cache[i], count); });
-      });
-      each_group([&](int i, std::int64_t, int) { cache[i] = producer.finish(cache[i], moments, parameters[i]); });
-    }
-    Extent<Encoder> extent;
-    if constexpr (Encoder::words > 0) {
-      each_group([&](int i, std::int64_t, int) { Encoder::widen(extent.word, cache[i]); });
-      reduce_extent<Config>(extent, storage, lane, turn);
-    }
-    const auto coder = make_coder(task.encoder, extent, row, lane == 0);
-    each_group([&](int i, std::int64_t k, int count) {
-      const Values v = values_of(cache[i]);
-      producer.template emit<true>(v, row, k, count);
-      store_group<true>(task.out.at(row, k), coder.encode(v), count);
+  if constexpr (Producer::moment != Moment::none) {
+    const Moments moments = row_moments<Config, true>(producer, columns, storage, lane, [&](auto&& f) {
+      each_group([&](int i, std::int64_t, int count) { f(i, cache[i], count); });
     });
-    if (!Config::persistent || next >= task.shape.rows) break;
-    row = next;
-    turn ^= 1;
+    each_group([&](int i, std::int64_t k, int count) {
+      cache[i] = producer.finish(cache[i], moments, producer.template parameters<true>(k, count));
+    });
   }
+  Extent<Encoder> extent;
+  if constexpr (Encoder::words > 0) {
+    each_group([&](int i, std::int64_t, int) { Encoder::widen(extent.word, cache[i]); });
+    reduce_extent<Config>(extent, storage, lane);
+  }
+  const auto coder = make_coder(task.encoder, extent, row, lane == 0);
+  each_group([&](int i, std::int64_t k, int count) {
+    const Values v = values_of(cache[i]);
+    producer.template emit<true>(v, row, k, count);
+    store_group<true>(task.out.at(row, k), coder.encode(v), count);
+  });
 }
 
 /// One row that is longer than the threads keep, or not aligned: each pass reads it again.
 template <class Config, bool Aligned, class Producer, class Encoder, class Storage>
-W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, std::int64_t row, int lane, int turn,
-                                      Storage& storage) {
+W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, std::int64_t row, int lane, Storage& storage) {
   const Producer& producer = task.producer;
   const int columns = task.shape.columns;
   bool first = true;
@@ -248,7 +226,7 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
   Extent<Encoder> extent;
   if constexpr (Encoder::words > 0) {
     pass([&](int, const auto& cached, int k, int count) { Encoder::widen(extent.word, values(cached, k, count)); });
-    reduce_extent<Config>(extent, storage, lane, turn);
+    reduce_extent<Config>(extent, storage, lane);
   }
   const auto coder = make_coder(task.encoder, extent, row, lane == 0);
   pass([&](int, const auto& cached, int k, int count) {
@@ -270,33 +248,21 @@ __global__ void __launch_bounds__(Config::threads* Config::rows, Config::ctas)
   }
   const int lane = static_cast<int>(threadIdx.x) % Config::threads;
   const std::int64_t row = std::int64_t{blockIdx.x} * Config::rows + threadIdx.x / Config::threads;
-  const std::int64_t step = std::int64_t{gridDim.x} * Config::rows;
   if (row >= task.shape.rows) return;
-  if (aligned && Config::resident) {
-    if constexpr (Config::resident) process_resident_rows<Config>(task, row, step, lane, storage);
+  if (!aligned) {
+    process_streamed_row<Config, false>(task, row, lane, storage);
+  } else if constexpr (Config::resident) {
+    process_resident_row<Config>(task, row, lane, storage);
   } else {
-    int turn = 0;
-    for (std::int64_t r = row; r < task.shape.rows; r += step, turn ^= 1) {
-      if (aligned) {
-        if constexpr (!Config::resident) process_streamed_row<Config, true>(task, r, lane, turn, storage);
-      } else {
-        process_streamed_row<Config, false>(task, r, lane, turn, storage);
-      }
-    }
+    process_streamed_row<Config, true>(task, row, lane, storage);
   }
 }
 
 template <class Config, class Producer, class Encoder>
 void launch_rows(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
   const bool aligned = task.shape.columns % group_size == 0 && task.out.aligned() && task.producer.aligned();
-  std::int64_t ctas = ceil_div(task.shape.rows, std::int64_t{Config::rows});
-  if (Config::persistent) {
-    int ordinal = 0;
-    check_cuda(cudaGetDevice(&ordinal), "cudaGetDevice");
-    ctas = min_of(ctas, std::int64_t{Config::ctas} * device_attribute(cudaDevAttrMultiProcessorCount, ordinal));
-  }
   LaunchConfig config;
-  config.grid = static_cast<unsigned>(ctas);
+  config.grid = static_cast<unsigned>(ceil_div(task.shape.rows, std::int64_t{Config::rows}));
   config.block = Config::threads * Config::rows;
   config.dependent_launch = dependent_launch && waits_for_dependencies(row_kernel<Config, Producer, Encoder>);
   config.stream = stream;
@@ -308,14 +274,16 @@ template <class Producer, class Encoder>
 void run_rows_on_device(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch,
                         cudaStream_t stream) {
   if (task.shape.rows == 0) return;
+  // CTAs an SM: as many as fit without the compiler having to spill more than a word or two.
+  constexpr bool sums = Producer::moment != Moment::none;
   const auto run = [&](auto config) { launch_rows<decltype(config)>(function, task, dependent_launch, stream); };
   switch (select_row_layout(task.shape.rows, task.shape.columns)) {
     case RowLayout::warp_5: return run(RowConfig<32, 5, 4, true>{});
-    case RowLayout::t128_4: return run(RowConfig<128, 4, 1, true>{});
-    case RowLayout::t256_4: return run(RowConfig<256, 4, 1, true>{});
+    case RowLayout::t128_4: return run(RowConfig<128, 4, 1, true, (sums ? 8 : 10)>{});
+    case RowLayout::t256_4: return run(RowConfig<256, 4, 1, true, (sums ? 4 : 5)>{});
     case RowLayout::t512_1: return run(RowConfig<512, 1, 1, true>{});
-    case RowLayout::t512_4: return run(RowConfig<512, 4, 1, true>{});
-    case RowLayout::t512_7: return run(RowConfig<512, 7, 1, true>{});
+    case RowLayout::t512_4: return run(RowConfig<512, 4, 1, true, (sums ? 2 : 3)>{});
+    case RowLayout::t512_7: return run(RowConfig<512, 7, 1, true, (sums ? 1 : 2)>{});
     case RowLayout::t1024_4: return run(RowConfig<1024, 4, 1, true>{});
     case RowLayout::streamed: return run(RowConfig<1024, 4, 1, false>{});
   }
