@@ -73,7 +73,7 @@ using Sm90GemmConfigs = ConfigList<Sm90GemmConfig<Sm90Tile<128, 256>, Sm90Schedu
                                    Sm90GemmConfig<Sm90Tile<128, 224>, Sm90Schedule::deferred>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 192>, Sm90Schedule::deferred>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 144>, Sm90Schedule::cooperative>,  //
-                                   Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::cooperative>,
+                                   Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::cooperative>,  //
                                    Sm90GemmConfig<Sm90Tile<128, 96>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<128, 80>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<256, 144>, Sm90Schedule::cooperative>,  //
