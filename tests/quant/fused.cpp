@@ -237,7 +237,7 @@ TEST_CASE("fused norms: statistics survive a large common offset", "[quant][host
   for (int k = 0; k < 100; ++k) {
     const auto i = static_cast<std::size_t>(k);
     CHECK(static_cast<double>(values[i]) ==
-          Catch::Approx((static_cast<double>(x[i]) - 10000 - sum / 4096) / std::sqrt(squares / 4096)).margin(2e-3));
+          Approx((static_cast<double>(x[i]) - 10000 - sum / 4096) / std::sqrt(squares / 4096)).margin(2e-3));
   }
 }
 
