@@ -45,11 +45,11 @@ template <class Out, class Epilogue>
 struct Sm80GemmParameters {
   GemmProblem<Out> problem;
   Epilogue epilogue;
-  Sm80GemmStrides strides;
-  int tiles_m, tiles_n;  ///< the grid of output tiles
-  int raster_group;      ///< tile rows a raster group
-  int tiles;             ///< tiles_m * tiles_n
-  bool vector_stores;    ///< every row of `out` starts at a multiple of 16 bytes
+  Sm80GemmStrides strides{};
+  int tiles_m = 0, tiles_n = 0;  ///< the grid of output tiles
+  int raster_group = 0;          ///< tile rows a raster group
+  int tiles = 0;                 ///< tiles_m * tiles_n
+  bool vector_stores = false;    ///< every row of `out` starts at a multiple of 16 bytes
 };
 
 /// Rows that a warp's epilogue works on at a time.
