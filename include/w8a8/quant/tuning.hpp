@@ -1,4 +1,5 @@
-// Which block a row gets. Measured on an H200 (132 SMs), half input, float scales; docs/performance/quantize.md has the figures.
+// Which block a row gets. The figures are those of quantize_per_token on an H200 (132 SMs), half input, float scales; the fused
+// forms take the same blocks. docs/performance/quantize.md has more.
 #pragma once
 
 #include <cstdint>
