@@ -13,7 +13,7 @@ TEST_CASE("gemm: random problems of few tokens and deep K, bfloat16 output and b
   check_random_problems<w8a8::bfloat16, WithBias::yes>(31 + 1, 60, 130, 300, 9000);
 }
 
-TEST_CASE("gemm: every configuration, bfloat16 output and bias", "[gpu][gemm][sanitizer]") {
+TEST_CASE("gemm: every configuration, bfloat16 output and bias", "[gpu][gemm]") {
   W8A8_REQUIRE_GPU();
   check_every_configuration<w8a8::bfloat16, WithBias::yes>(31 + 2, 6);
 }

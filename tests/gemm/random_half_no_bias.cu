@@ -13,7 +13,7 @@ TEST_CASE("gemm: random problems of few tokens and deep K, half output without b
   check_random_problems<w8a8::half, WithBias::no>(21 + 1, 60, 130, 300, 9000);
 }
 
-TEST_CASE("gemm: every configuration, half output without bias", "[gpu][gemm][sanitizer]") {
+TEST_CASE("gemm: every configuration, half output without bias", "[gpu][gemm]") {
   W8A8_REQUIRE_GPU();
   check_every_configuration<w8a8::half, WithBias::no>(21 + 2, 6);
 }

@@ -54,7 +54,7 @@ TEMPLATE_TEST_CASE("quantize_per_token_asymmetric on the GPU equals the CPU", "[
   }
 }
 
-TEST_CASE("weight_row_sum on the GPU equals the CPU", "[quant][gpu]") {
+TEST_CASE("weight_row_sum on the GPU equals the CPU", "[quant][gpu][sanitizer]") {
   W8A8_REQUIRE_GPU();
   Random random(62);
   for (const std::int64_t k : {0, 1, 15, 16, 17, 127, 2047, 2048, 2064, 14336, 65793}) {

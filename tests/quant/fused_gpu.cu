@@ -177,7 +177,7 @@ TEST_CASE("gelu_quantize on the GPU is within a code of the CPU", "[quant][gpu]"
   check_form<half, Form::gelu_erf>(46);
 }
 
-TEST_CASE("rms_norm_quantize in place: the residual stream is the input", "[quant][gpu]") {
+TEST_CASE("rms_norm_quantize in place: the residual stream is the input", "[quant][gpu][sanitizer]") {
   W8A8_REQUIRE_GPU();
   Random random(47);
   for (const std::int64_t columns : {4096, 33000}) {

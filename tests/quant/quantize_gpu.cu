@@ -109,7 +109,8 @@ TEMPLATE_TEST_CASE("quantize on the GPU equals the CPU on random shapes, half sc
   }
 }
 
-TEMPLATE_TEST_CASE("quantize on the GPU equals the CPU on random shapes, bfloat16 scales", "[quant][gpu]", half, bfloat16) {
+TEMPLATE_TEST_CASE("quantize on the GPU equals the CPU on random shapes, bfloat16 scales", "[quant][gpu][sanitizer]", half,
+                   bfloat16) {
   W8A8_REQUIRE_GPU();
   Random random(23);
   for (int round = 0; round < 60; ++round) {
