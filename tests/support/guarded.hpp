@@ -141,8 +141,11 @@ class Guarded {
       std::memcpy(to, from, bytes);
       return cudaSuccess;
     } else {
-      const cudaError_t finished = cudaDeviceSynchronize();
-      return finished != cudaSuccess ? finished : cudaMemcpy(to, from, bytes, cudaMemcpyDefault);
+      // Wait before, and after too: a copy from pageable memory may return while its last bytes are on the way, and work on a
+      // non-blocking stream would not wait for them.
+      cudaError_t status = cudaDeviceSynchronize();
+      if (status == cudaSuccess) status = cudaMemcpy(to, from, bytes, cudaMemcpyDefault);
+      return status == cudaSuccess ? cudaDeviceSynchronize() : status;
     }
   }
 

@@ -347,7 +347,9 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
   constexpr int rows = sm80_gemm_staging_rows<Out>, tiles_n = Config::store_n / 8,
                 batch = tiles_n % 4 == 0   ? 4
                         : tiles_n % 3 == 0 ? 3
-                                           : 2;
+                        : tiles_n % 2 == 0 ? 2
+                                           : 1;
+  static_assert(tiles_n % batch == 0, "a batch that ran over would read another warp's memory");
   Out* const staging = reinterpret_cast<Out*>(warp.staging);
   const std::int64_t m0 = warp.m0, n0 = warp.n0;
   const int rows_left = static_cast<int>(p.problem.m - m0), columns_left = static_cast<int>(p.problem.n - n0);
