@@ -1,0 +1,123 @@
+// Accumulators to global memory in sm80_gemm: epilogue states, epilogue, and 16-byte pieces of rows.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "w8a8/epilogue/concept.hpp"
+#include "w8a8/gemm/sm80_gemm_storage.cuh"
+#include "w8a8/layout/mma_fragment.hpp"
+#include "w8a8/layout/raster.hpp"
+#include "w8a8/support/config.hpp"
+#include "w8a8/support/integer_math.hpp"
+
+namespace w8a8::detail {
+
+/// Loads the epilogue's states for the warp's outputs, which begin at (row, column) of the tile. Rows and columns beyond the edge
+/// repeat the last one.
+template <class Config, class Out, class Epilogue, class Warp>
+W8A8_DEVICE void sm80_gemm_load_states(const Sm80GemmParameters<Out, Epilogue>& p, Warp& warp, layout::Tile tile, int row,
+                                       int column, int lane) {
+  __syncwarp();  // the epilogue of the last tile is over
+  // Unsigned: what begins beyond the edge may begin past 2^31.
+  const std::int64_t m = static_cast<unsigned>(tile.row) * Config::block_m + static_cast<unsigned>(row);
+  const std::int64_t n = static_cast<unsigned>(tile.column) * Config::block_n + static_cast<unsigned>(column);
+  if (lane == 0) warp.m0 = static_cast<unsigned>(m), warp.n0 = static_cast<unsigned>(n);
+  if constexpr (!std::is_empty_v<typename Epilogue::RowState>) {
+    for (int r = lane; r < Config::warp_m; r += 32) warp.rows[r] = p.epilogue.row(min_of<std::int64_t>(m + r, p.problem.m - 1));
+  }
+  if constexpr (!std::is_empty_v<typename Epilogue::ColumnState>) {
+    for (int c = lane; c < Config::store_n; c += 32)
+      warp.columns[c] = p.epilogue.column(min_of<std::int64_t>(n + c, p.problem.n - 1));
+  }
+}
+
+/// Stores `rows` x store_n outputs from the warp's staging memory; the first rows_left and columns_left of them exist.
+template <class Config, int Rows, class Out>
+W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std::int64_t ldo, int rows_left, int columns_left,
+                                    bool vector_stores, int lane) {
+  constexpr int vector = 16 / static_cast<int>(sizeof(Out)), vectors = Config::store_n / vector;
+  int scalar_from = 0;
+  if (vector_stores) {
+    constexpr int count = ceil_div(Rows * vectors, 32);
+    uint4 values[count];
+    W8A8_UNROLL
+    for (int t = 0; t < count; ++t) {  // all loads, then all stores: their latencies overlap
+      const int i = min_of(lane + 32 * t, Rows * vectors - 1);
+      values[t] = *reinterpret_cast<const uint4*>(staging + i / vectors * pitch + i % vectors * vector);
+    }
+    W8A8_UNROLL
+    for (int t = 0; t < count; ++t) {
+      const int i = lane + 32 * t, r = i / vectors, c = i % vectors * vector;
+      if (r < min_of(Rows, rows_left) && c + vector <= columns_left)
+        __stcs(reinterpret_cast<uint4*>(out + r * ldo + c), values[t]);
+    }
+    scalar_from = columns_left / vector * vector;
+  }
+  const int columns = min_of(columns_left, Config::store_n) - scalar_from;
+  W8A8_NO_UNROLL
+  for (int i = lane; i < min_of(Rows, rows_left) * columns; i += 32) {
+    const int r = i / columns, c = scalar_from + i % columns;
+    out[r * ldo + c] = staging[r * pitch + c];
+  }
+}
+
+/// Epilogue and store of the warp's outputs: some rows at a time go from the
+/// accumulators to the warp's staging memory, and from there to `out`.
+template <class Config, class Accumulator, class Out, class Epilogue, class Warp>
+W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, Warp& warp,
+                                 const Accumulator (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], int lane) {
+  struct alignas(2 * sizeof(Out)) Pair {
+    Out first, second;
+  };
+  constexpr int rows = sm80_gemm_staging_rows<Out>, tiles_n = Config::store_n / 8,
+                batch = tiles_n % 4 == 0   ? 4
+                        : tiles_n % 3 == 0 ? 3
+                        : tiles_n % 2 == 0 ? 2
+                                           : 1;
+  static_assert(tiles_n % batch == 0, "a batch that ran over would read another warp's memory");
+  Out* const staging = reinterpret_cast<Out*>(warp.staging);
+  const std::int64_t m0 = warp.m0, n0 = warp.n0;
+  const int rows_left = static_cast<int>(p.problem.m - m0), columns_left = static_cast<int>(p.problem.n - n0);
+  if (columns_left <= 0) return;
+  W8A8_UNROLL
+  for (int first = 0; first < Config::warp_m; first += rows) {
+    if (rows_left <= first) return;
+    typename Epilogue::RowState row_states[rows / 8];
+    W8A8_UNROLL
+    for (int h = 0; h < rows / 8; ++h) row_states[h] = warp.rows[first + 8 * h + lane / 4];
+    __syncwarp();  // the last rows have left the staging memory
+    W8A8_UNROLL
+    for (int j0 = 0; j0 < tiles_n; j0 += batch) {  // in batches: loads of states cannot move across stores by themselves
+      typename Epilogue::ColumnState column_states[batch][2];
+      Pair pairs[batch][rows / 8];
+      W8A8_UNROLL
+      for (int j = 0; j < batch * 2; ++j) column_states[j / 2][j % 2] = warp.columns[8 * (j0 + j / 2) + 2 * (lane % 4) + j % 2];
+      W8A8_UNROLL
+      for (int j = 0; j < batch; ++j) {
+        W8A8_UNROLL
+        for (int h = 0; h < rows / 8; ++h) {
+          const int r = first + 8 * h, v = r / 8 % 2 * 2;  // accumulators v and v + 1 of a 16x8 tile are neighbours in a row
+          const auto value = [&](int e) {
+            const layout::Coordinate at = layout::mma_c(lane, v + e);
+            return store_value<Out>(p.epilogue.apply(acc[r / 16][j0 + j][v + e], row_states[h], column_states[j][e],
+                                                     m0 + r / 16 * 16 + at.row, n0 + 8 * (j0 + j) + at.column));
+          };
+          pairs[j][h] = Pair{value(0), value(1)};
+        }
+      }
+      W8A8_UNROLL
+      for (int j = 0; j < batch; ++j) {
+        W8A8_UNROLL
+        for (int h = 0; h < rows / 8; ++h) {
+          *reinterpret_cast<Pair*>(staging + (8 * h + lane / 4) * Warp::pitch + 8 * (j0 + j) + 2 * (lane % 4)) = pairs[j][h];
+        }
+      }
+    }
+    __syncwarp();
+    sm80_gemm_copy_out<Config, rows>(staging, Warp::pitch, p.problem.out + (m0 + first) * p.problem.ldo + n0, p.problem.ldo,
+                                     rows_left - first, columns_left, p.vector_stores, lane);
+  }
+}
+
+}  // namespace w8a8::detail
