@@ -3,6 +3,7 @@
 
 #include "w8a8/epilogue/activation.hpp"
 #include "w8a8/epilogue/dequantize.hpp"
+#include "w8a8/epilogue/gated.hpp"
 #include "w8a8/epilogue/requantize.hpp"
 #include "w8a8/epilogue/residual.hpp"
 #include "w8a8/epilogue/zero_point.hpp"

@@ -39,6 +39,20 @@ struct EpilogueFunctor {
 template <class T>
 inline constexpr bool is_epilogue_v = std::is_base_of_v<EpilogueFunctor, T>;
 
+/// Base of functors that combine a gate column and an up column into one. Derived classes add `float combine(gate, up, ...)`,
+/// where m and n are the output's; the chain before the gate works on each column by itself.
+struct GateFunctor : EpilogueFunctor {
+  W8A8_HOST_DEVICE float apply(float value, Empty, Empty, std::int64_t, std::int64_t) const { return value; }
+};
+
+/// True where the functor, or one in its chain, is a gate.
+template <class Functor>
+inline constexpr bool is_gated_v = std::is_base_of_v<GateFunctor, Functor>;
+template <class First, class Second>
+struct Composed;
+template <class First, class Second>
+inline constexpr bool is_gated_v<Composed<First, Second>> = is_gated_v<First> || is_gated_v<Second>;
+
 /// The accumulator itself: for raw int32 output.
 struct Identity : EpilogueFunctor {
   template <class Value>
@@ -79,9 +93,14 @@ struct StatePair<Empty, Empty> : Empty {
   W8A8_HOST_DEVICE Empty second() const { return {}; }
 };
 
-/// `first`, then `second` on what it returned.
+/// `first`, then `second` on what it returned. Behind a gate `second` works on the output's columns, and may not ask for states
+/// of columns: kernels hold those of the accumulator's.
 template <class First, class Second>
 struct Composed : EpilogueFunctor {
+  static_assert(!(is_gated_v<First> && is_gated_v<Second>), "an epilogue has one gate at most");
+  static_assert(!is_gated_v<First> || std::is_same_v<typename Second::ColumnState, Empty>,
+                "a functor behind a gate has no column state");
+
   using RowState = StatePair<typename First::RowState, typename Second::RowState>;
   using ColumnState = StatePair<typename First::ColumnState, typename Second::ColumnState>;
 
@@ -95,12 +114,26 @@ struct Composed : EpilogueFunctor {
 
   template <class Value>
   W8A8_HOST_DEVICE auto apply(Value value, const RowState& r, const ColumnState& c, std::int64_t m, std::int64_t n) const {
-    return second.apply(first.apply(value, r.first(), c.first(), m, n), r.second(), c.second(), m, n);
+    if constexpr (is_gated_v<First>) {
+      return first.apply(value, r.first(), c.first(), m, n);
+    } else {
+      return second.apply(first.apply(value, r.first(), c.first(), m, n), r.second(), c.second(), m, n);
+    }
+  }
+
+  /// Gated chains: output [m, n] of what apply() returned for its gate and its up column.
+  template <class Value>
+  W8A8_HOST_DEVICE auto combine(Value gate, Value up, const RowState& r, std::int64_t m, std::int64_t n) const {
+    if constexpr (is_gated_v<First>) {
+      return second.apply(first.combine(gate, up, r.first(), m, n), r.second(), Empty{}, m, n);
+    } else {
+      return second.combine(gate, up, r.second(), m, n);
+    }
   }
 
   void validate(const char* function, std::int64_t rows, std::int64_t columns) const {
     first.validate(function, rows, columns);
-    second.validate(function, rows, columns);
+    second.validate(function, rows, is_gated_v<First> ? columns / 2 : columns);
   }
 };
 

@@ -214,8 +214,8 @@ std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorV
 }
 
 /// out[m, n] = epilogue(sum_k x[m, k] * w[n, k]) on the current device, enqueued on `stream`.
-/// x: M x K int8, w: N x K int8, out: M x N half, bfloat16, float or int32; rows contiguous, row strides and alignment free (rows
-/// that are not 16-byte aligned take a slower path); K <= maximum_k. M = 0 or N = 0 is a no-op; K = 0 gives the epilogue of 0.
+/// x: M x K int8, w: N x K int8, out: M x N (M x N / 2 with a gated epilogue, epilogue/gated.hpp) half, bfloat16, float or int32; rows
+/// contiguous, row strides and alignment free (rows that are not 16-byte aligned take a slower path); K <= maximum_k. M = 0 or N = 0 is a no-op; K = 0 gives the epilogue of 0.
 /// Allocates nothing, synchronises nothing, keeps nothing: it can be captured in a graph and called from several threads.
 /// Throws Error that names the argument before anything is enqueued, CudaError where a launch is refused.
 template <class XT, class WT, class Out, class Epilogue>

@@ -14,6 +14,7 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/problem.hpp"
+#include "w8a8/layout/gate_up.hpp"
 #include "w8a8/support/integer_math.hpp"
 #include "w8a8/support/parallel.hpp"
 #include "w8a8/tensor/view.hpp"
@@ -103,19 +104,26 @@ void host_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const 
     for (int i = 0; i < rows; ++i) {
       const std::int64_t m = m0 + i;
       const auto row_state = epilogue.row(m);
-      Out* out = p.out + m * p.ldo + n0;
-      for (int j = 0; j < columns; ++j) {
-        out[j] = store_value<Out>(
-            epilogue.apply(tile.sum[i][j], row_state, column_states[static_cast<std::size_t>(n0 + j)], m, n0 + j));
+      const auto value = [&](int j) {
+        return epilogue.apply(tile.sum[i][j], row_state, column_states[static_cast<std::size_t>(n0 + j)], m, n0 + j);
+      };
+      if constexpr (is_gated_v<Epilogue>) {
+        for (int j = 0; j < columns / 2; ++j) {
+          const int gate = layout::gate_row(j), n = n0 / 2 + j;
+          p.out[m * p.ldo + n] =
+              store_value<Out>(epilogue.combine(value(gate), value(gate + layout::gate_block), row_state, m, n));
+        }
+      } else {
+        for (int j = 0; j < columns; ++j) p.out[m * p.ldo + n0 + j] = store_value<Out>(value(j));
       }
     }
   });
 }
 
 /// out[m, n] = epilogue(sum_k x[m, k] * w[n, k]) on the CPU.
-/// x: M x K int8, w: N x K int8, out: M x N half, bfloat16, float or int32; rows contiguous, row strides free; K <= maximum_k.
-/// Done on return; `stream` is there so that host and device calls read alike. M = 0 or N = 0 is a no-op; K = 0 gives the
-/// epilogue of 0. Throws Error that names the argument before anything is written.
+/// x: M x K int8, w: N x K int8, out: M x N (M x N / 2 with a gated epilogue) half, bfloat16, float or int32; rows contiguous,
+/// row strides free; K <= maximum_k. Done on return; `stream` is there so that host and device calls read alike. M = 0 or N = 0
+/// is a no-op; K = 0 gives the epilogue of 0. Throws Error that names the argument before anything is written.
 template <class XT, class WT, class Out, class Epilogue>
 void gemm(const TensorView<XT, 2, Host>& x, const TensorView<WT, 2, Host>& w, const Epilogue& epilogue,
           const TensorView<Out, 2, Host>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {

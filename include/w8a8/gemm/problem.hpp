@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "w8a8/epilogue/concept.hpp"
+#include "w8a8/layout/gate_up.hpp"
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/integer_math.hpp"
 #include "w8a8/tensor/view.hpp"
@@ -52,7 +53,8 @@ struct GemmOptions {
 };
 
 /// D = X W^T with an epilogue: x[m, k] at x + m * ldx + k, w[n, k] at w + n * ldw + k, out[m, n] at out + m * ldo + n.
-/// Leading dimensions count elements. 0 <= m, n < 2^31, 0 <= k <= maximum_k.
+/// Leading dimensions count elements. 0 <= m, n < 2^31, 0 <= k <= maximum_k. n counts the weight's rows: a gated epilogue makes n
+/// / 2 output columns of them.
 template <class Out>
 struct GemmProblem {
   const std::int8_t* x;
@@ -82,7 +84,8 @@ void check_matrix(const char* argument, const View& view) {
 
 }  // namespace detail
 
-/// Checks the arguments of gemm() and gathers them. x: M x K, w: N x K, out: M x N, all row-major with contiguous rows.
+/// Checks the arguments of gemm() and gathers them. x: M x K, w: N x K, out: M x N (M x N / 2 where the epilogue is gated), all
+/// row-major with contiguous rows.
 /// Throws Error that names the argument.
 template <class XT, class WT, class Out, class Epilogue, class Space>
 GemmProblem<Out> make_problem(const MatrixView<XT, Space>& x, const MatrixView<WT, Space>& w, const Epilogue& epilogue,
@@ -98,7 +101,13 @@ GemmProblem<Out> make_problem(const MatrixView<XT, Space>& x, const MatrixView<W
   if (n > limit) throw Error("gemm", "w", "fewer than 2^31 rows", text(n));
   if (k > maximum_k) throw Error("gemm", "x", text("K <= ", maximum_k, ", so that int32 sums cannot overflow"), text("K = ", k));
   if (w.extent(1) != k) throw Error("gemm", "w", text("K = ", k, " columns, as x has"), text(w.extent(1)));
-  if (out.extent(0) != m || out.extent(1) != n) throw Error("gemm", "out", text("shape ", m, "x", n), shape_text(out.shape()));
+  if (is_gated_v<Epilogue> && n % (2 * layout::gate_block) != 0) {
+    throw Error("gemm", "w", text("rows in a multiple of ", 2 * layout::gate_block, ": gate and up, interleaved"), text(n));
+  }
+  const std::int64_t columns = is_gated_v<Epilogue> ? n / 2 : n;
+  if (out.extent(0) != m || out.extent(1) != columns) {
+    throw Error("gemm", "out", text("shape ", m, "x", columns), shape_text(out.shape()));
+  }
   detail::check_matrix("x", x);
   detail::check_matrix("w", w);
   detail::check_matrix("out", out);
