@@ -11,7 +11,7 @@ using w8a8::half;
 
 namespace {
 
-using Problem = GemmProblemOnDevice<half, WithBias::yes>;
+using Problem = GemmProblemOnDevice<half, Chain::bias>;
 
 void check_case(const GemmCase& c) {
   const Stream stream;

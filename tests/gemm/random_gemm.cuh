@@ -13,6 +13,7 @@
 #include "support/guarded.hpp"
 #include "support/random.hpp"
 #include "w8a8/epilogue/dequantize.hpp"
+#include "w8a8/epilogue/gated.hpp"
 #include "w8a8/gemm/gemm.cuh"
 
 namespace w8a8_test {
@@ -62,18 +63,18 @@ inline GemmCase random_case(Random& random, std::int64_t limit_m, std::int64_t l
   return c;
 }
 
-/// Without bias: the functor chain is Dequantize alone.
-enum class WithBias { no, yes };
+/// The functor chain: Dequantize, then a Bias, then a gate that is exact (so that host and GPU agree to the bit).
+enum class Chain { dequantize, bias, gated };
 
 /// Operands of one problem on the device, and the expected output.
-template <class Out, WithBias bias_kind>
+template <class Out, Chain chain>
 class GemmProblemOnDevice {
  public:
   GemmProblemOnDevice(Random& random, const GemmCase& c, Guard guard = Guard::bands)
       : case_(c),
         x_(c.m, c.k, c.k + c.pad_x, c.off_x, guard),
         w_(c.n, c.k, c.k + c.pad_w, c.off_w, guard),
-        out_(c.m, c.n, c.n + c.pad_out, c.off_out, guard),
+        out_(c.m, columns(), columns() + c.pad_out, c.off_out, guard),
         input_scale_(1, c.per_tensor ? 1 : c.m, 0, c.off_scale, guard),
         weight_scale_(1, c.n, 0, c.off_scale, guard),
         bias_(1, c.n, 0, c.off_scale, guard) {
@@ -84,12 +85,12 @@ class GemmProblemOnDevice {
     const auto bias = normal<w8a8::half>(random, c.n);
     x_.fill(x), w_.fill(w), input_scale_.fill(input_scale), weight_scale_.fill(weight_scale), bias_.fill(bias);
 
-    expected_.resize(static_cast<std::size_t>(c.m * c.n));
+    expected_.resize(static_cast<std::size_t>(c.m * columns()));
     const w8a8::MatrixView<const std::int8_t, Host> host_x(x.data(), {c.m, c.k}), host_w(w.data(), {c.n, c.k});
     const w8a8::VectorView<const float, Host> host_input(input_scale.data(), {c.per_tensor ? 1 : c.m}),
         host_weight(weight_scale.data(), {c.n});
     w8a8::gemm(host_x, host_w, epilogue(host_input, host_weight, w8a8::VectorView<const w8a8::half, Host>(bias.data(), {c.n})),
-               w8a8::MatrixView<Out, Host>(expected_.data(), {c.m, c.n}));
+               w8a8::MatrixView<Out, Host>(expected_.data(), {c.m, columns()}));
   }
 
   /// Runs gemm() on the stream and compares. Empty where all is right.
@@ -105,14 +106,14 @@ class GemmProblemOnDevice {
   }
 
   std::string verdict() {
-    std::string wrong = difference(expected_, out_.values(), case_.n);
+    std::string wrong = difference(expected_, out_.values(), columns());
     if (wrong.empty()) wrong = out_.damage();
     if (wrong.empty()) wrong = x_.change() + w_.change();
     return wrong.empty() ? "" : wrong + " [" + case_.name() + "]";
   }
 
   /// Poisons the output again.
-  void reset() { out_ = Guarded<Out, Device>(case_.m, case_.n, case_.n + case_.pad_out, case_.off_out); }
+  void reset() { out_ = Guarded<Out, Device>(case_.m, columns(), columns() + case_.pad_out, case_.off_out); }
 
   std::string configuration(const GemmOptions& options) {
     return w8a8::gemm_configuration(x_.view(), w_.view(), epilogue(input_scale_.vector(), weight_scale_.vector(), bias_.vector()),
@@ -124,12 +125,16 @@ class GemmProblemOnDevice {
   static auto epilogue(S input_scale, S weight_scale, B bias) {
     if constexpr (std::is_same_v<Out, std::int32_t>) {
       return w8a8::Identity{};
-    } else if constexpr (bias_kind == WithBias::no) {
+    } else if constexpr (chain == Chain::dequantize) {
       return w8a8::Dequantize{input_scale, weight_scale};
-    } else {
+    } else if constexpr (chain == Chain::bias) {
       return w8a8::Dequantize{input_scale, weight_scale} | w8a8::Bias{bias};
+    } else {
+      return w8a8::Dequantize{input_scale, weight_scale} | w8a8::Bias{bias} | w8a8::ReGlu{};
     }
   }
+
+  std::int64_t columns() const { return chain == Chain::gated ? case_.n / 2 : case_.n; }
 
   GemmCase case_;
   Guarded<std::int8_t, Device> x_, w_;
@@ -140,7 +145,7 @@ class GemmProblemOnDevice {
 };
 
 /// Why the configuration of that name does not take the case; empty where it does. Shapes and alignments decide, so no operands.
-template <class Out>
+template <class Out, Chain chain>
 std::string refusal_of(const std::string& name, const GemmCase& c) {
   const auto address = [](std::int64_t offset, std::size_t size) {
     return std::uintptr_t{0x10000} + static_cast<std::uintptr_t>(offset) * size;
@@ -150,7 +155,7 @@ std::string refusal_of(const std::string& name, const GemmCase& c) {
                                        reinterpret_cast<Out*>(address(c.off_out, sizeof(Out))),
                                        c.k + c.pad_x,
                                        c.k + c.pad_w,
-                                       c.n + c.pad_out,
+                                       (chain == Chain::gated ? c.n / 2 : c.n) + c.pad_out,
                                        static_cast<int>(c.m),
                                        static_cast<int>(c.n),
                                        static_cast<int>(c.k)};
@@ -165,19 +170,20 @@ std::string refusal_of(const std::string& name, const GemmCase& c) {
 }
 
 /// `count` random problems through the dispatch, a third of them with scratch memory and a fifth with dependent launch.
-template <class Out, WithBias bias_kind>
+template <class Out, Chain chain>
 void check_random_problems(std::uint64_t seed, int count, std::int64_t limit_m, std::int64_t limit_n, std::int64_t limit_k) {
   const Stream stream;
   Random random(seed);
   w8a8::Tensor<std::uint8_t, 1, Device> workspace({64 << 20});
   for (int i = 0; i < count; ++i) {
-    const GemmCase c = random_case(random, limit_m, limit_n, limit_k);
+    GemmCase c = random_case(random, limit_m, limit_n, limit_k);
+    if (chain == Chain::gated) c.n = w8a8::round_up<std::int64_t>(c.n, 16);
     GemmOptions options;
     options.kernel = i % 3 == 0 ? w8a8::Kernel::sm80 : w8a8::Kernel::automatic;
     options.dependent_launch = random.chance(0.2);
     if (random.chance(0.33))
       options.workspace = workspace.data(), options.workspace_bytes = static_cast<std::size_t>(workspace.bytes());
-    GemmProblemOnDevice<Out, bias_kind> problem(random, c);
+    GemmProblemOnDevice<Out, chain> problem(random, c);
     const std::string wrong = problem.run(options, stream);
     if (!wrong.empty()) INFO(problem.configuration(options));
     REQUIRE(wrong == "");
@@ -185,7 +191,7 @@ void check_random_problems(std::uint64_t seed, int count, std::int64_t limit_m, 
 }
 
 /// Every shipped configuration on `count` random problems of its own that it does not refuse.
-template <class Out, WithBias bias_kind>
+template <class Out, Chain chain>
 void check_every_configuration(std::uint64_t seed, int count) {
   const Stream stream;
   w8a8::Tensor<std::uint8_t, 1, Device> workspace({64 << 20});
@@ -201,10 +207,11 @@ void check_every_configuration(std::uint64_t seed, int count) {
       if (tries % 2 == 0) c.m = 1 + c.m % 128;
       if (tries % 4 == 0) c.m = 1 + c.m % 16;
       if (tries % 3 == 0) c = GemmCase{c.m, w8a8::round_up<std::int64_t>(c.n, 8), w8a8::round_up<std::int64_t>(c.k, 128)};
-      refused = refusal_of<Out>(name, c);
+      if (chain == Chain::gated) c.n = w8a8::round_up<std::int64_t>(c.n, 16);
+      refused = refusal_of<Out, chain>(name, c);
       if (!refused.empty()) continue;
       ++ran;
-      GemmProblemOnDevice<Out, bias_kind> problem(random, c);
+      GemmProblemOnDevice<Out, chain> problem(random, c);
       const std::string wrong = problem.run(options, stream);
       INFO(name);
       REQUIRE(wrong == "");
