@@ -61,6 +61,15 @@ class MappedFile {
   const std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }
 
+  /// Hands the pages of these bytes back to the system, which reads them again where somebody looks: what a reader of one large
+  /// piece after another calls between them, so that the file does not pile up in its memory.
+  void release(std::size_t offset, std::size_t bytes) const {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    if (offset > size_ || bytes > size_ - offset) return;
+    const std::size_t begin = offset / page * page, end = (offset + bytes) / page * page;
+    if (begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+  }
+
  private:
   [[noreturn]] static void fail_and_close(int file, const std::string& path, const char* what, int code) {
     ::close(file);

@@ -72,6 +72,16 @@ class SafetensorsFile {
     return {entry.dtype, entry.shape, data_ + entry.begin, entry.end - entry.begin};
   }
 
+  /// Lets the system take back the memory of bytes [begin, end) of the tensor, which are read from the file again when somebody
+  /// looks. Throws FileError where the file has none of that name; a range beyond the tensor's is cut.
+  void release(const std::string& name, std::uint64_t begin = 0, std::uint64_t end = ~std::uint64_t{0}) const {
+    const SafetensorsEntry& entry = find(name);
+    const std::uint64_t bytes = entry.end - entry.begin, last = min_of(end, bytes);
+    if (begin >= last) return;
+    mapping_.release(static_cast<std::size_t>(data_ - mapping_.data()) + static_cast<std::size_t>(entry.begin + begin),
+                     static_cast<std::size_t>(last - begin));
+  }
+
   /// The tensor's elements in place. Throws FileError where there is none of that name, dtype T and Rank, or where the file
   /// placed its bytes at an address that T cannot be read from: load() copies such a tensor.
   template <class T, int Rank>

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "w8a8/io/file_error.hpp"
+#include "w8a8/io/json.hpp"
 #include "w8a8/tensor/tensor_ref.hpp"
 
 namespace w8a8 {
@@ -156,12 +157,7 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { return unexpected("binary data"); }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    // The library's text ends with what it read last, which may be as long as the header.
-    std::string reason = error.what();
-    reason = reason.substr(0, reason.find("; last read"));
-    const std::size_t bracket = reason.find("] ");
-    if (bracket != std::string::npos) reason.erase(0, bracket + 2);
-    throw FileError(file_, text("its header is not valid JSON at byte ", position, ": ", quote(reason)));
+    throw FileError(file_, text("its header is not valid JSON at byte ", position, ": ", json_reason(error)));
   }
 
  private:

@@ -25,6 +25,22 @@ struct TensorSpec {
   std::vector<std::int64_t> shape;
 };
 
+/// The bytes of the tensor; `file` is the file that is going to hold it, for errors. Throws FileError where its name, dtype or
+/// shape cannot be stored.
+inline std::uint64_t tensor_bytes(const TensorSpec& spec, const std::string& file) {
+  if (spec.name.empty() || spec.name == "__metadata__") throw FileError(file, spec.name, "is no name for a tensor");
+  const int element_bits = detail::safetensors_dtype_bits(spec.dtype);
+  if (element_bits == 0) throw FileError(file, spec.name, "has the unknown dtype " + detail::quote(spec.dtype));
+  std::uint64_t bits = static_cast<std::uint64_t>(element_bits);
+  for (const std::int64_t size : spec.shape) {
+    if (size < 0 || !detail::multiply_checked(bits, static_cast<std::uint64_t>(size), bits)) {
+      throw FileError(file, spec.name, "has the impossible shape " + shape_text(spec.shape));
+    }
+  }
+  if (bits % 8 != 0) throw FileError(file, spec.name, "does not fill whole bytes");
+  return bits / 8;
+}
+
 /// A tensor with its name.
 struct NamedTensor {
   std::string name;
@@ -47,8 +63,8 @@ class SafetensorsWriter {
     if (!metadata.empty()) header["__metadata__"] = metadata;
     std::uint64_t offset = 0;
     for (const TensorSpec& spec : tensors) {
-      const std::uint64_t bytes = bytes_of(spec);
-      if (!slots_.emplace(spec.name, Slot{offset, bytes, false}).second) throw FileError(path, spec.name, "is given twice");
+      const std::uint64_t bytes = tensor_bytes(spec, path);
+      if (!slots_.emplace(spec.name, Slot{offset, bytes, 0}).second) throw FileError(path, spec.name, "is given twice");
       header[spec.name] = {{"dtype", spec.dtype}, {"shape", spec.shape}, {"data_offsets", {offset, offset + bytes}}};
       offset += bytes;
     }
@@ -64,20 +80,34 @@ class SafetensorsWriter {
 
   /// Writes one tensor. Throws FileError where it is not among those announced, its size differs, or the disk refuses it.
   void write(const std::string& name, const TensorRef& tensor) {
-    const auto found = slots_.find(name);
-    if (found == slots_.end()) throw FileError(file_.path(), name, "was not announced");
-    Slot& slot = found->second;
+    Slot& slot = find(name);
     if (tensor.bytes != slot.bytes) {
       throw FileError(file_.path(), name, text("was announced with ", slot.bytes, " bytes and has ", tensor.bytes));
     }
-    file_.write(data_begin_ + slot.offset, tensor.data, tensor.bytes);
-    slot.written = true;
+    slot.written = 0;
+    append(name, tensor.data, tensor.bytes);
+  }
+
+  /// Writes the next bytes of a tensor, which so may come in pieces: memory holds less than one tensor. Throws FileError where it
+  /// is not among those announced, grows beyond its size, or the disk refuses it.
+  void append(const std::string& name, const void* data, std::uint64_t bytes) {
+    Slot& slot = find(name);
+    if (bytes > slot.bytes - slot.written) {
+      throw FileError(file_.path(), name, text("was announced with ", slot.bytes, " bytes and has more"));
+    }
+    file_.write(data_begin_ + slot.offset + slot.written, data, bytes);
+    slot.written += bytes;
   }
 
   /// Gives the file its name. Throws FileError where a tensor is missing or the disk refuses.
   void commit() {
     for (const auto& [name, slot] : slots_) {
-      if (!slot.written && slot.bytes > 0) throw FileError(file_.path(), name, "was announced and not written");
+      if (slot.written < slot.bytes) {
+        throw FileError(file_.path(), name,
+                        slot.written == 0
+                            ? "was announced and not written"
+                            : text("was announced with ", slot.bytes, " bytes, and ", slot.written, " were written"));
+      }
     }
     file_.commit();
   }
@@ -86,22 +116,13 @@ class SafetensorsWriter {
   static constexpr std::size_t alignment = 8;  // of the header's length: the data then starts at a multiple of 8
 
   struct Slot {
-    std::uint64_t offset, bytes;
-    bool written;
+    std::uint64_t offset, bytes, written;
   };
 
-  std::uint64_t bytes_of(const TensorSpec& spec) const {
-    if (spec.name.empty() || spec.name == "__metadata__") throw FileError(file_.path(), spec.name, "is no name for a tensor");
-    const int element_bits = detail::safetensors_dtype_bits(spec.dtype);
-    if (element_bits == 0) throw FileError(file_.path(), spec.name, "has the unknown dtype " + detail::quote(spec.dtype));
-    std::uint64_t bits = static_cast<std::uint64_t>(element_bits);
-    for (const std::int64_t size : spec.shape) {
-      if (size < 0 || !detail::multiply_checked(bits, static_cast<std::uint64_t>(size), bits)) {
-        throw FileError(file_.path(), spec.name, "has the impossible shape " + shape_text(spec.shape));
-      }
-    }
-    if (bits % 8 != 0) throw FileError(file_.path(), spec.name, "does not fill whole bytes");
-    return bits / 8;
+  Slot& find(const std::string& name) {
+    const auto found = slots_.find(name);
+    if (found == slots_.end()) throw FileError(file_.path(), name, "was not announced");
+    return found->second;
   }
 
   std::string dump(const nlohmann::ordered_json& header) const {
