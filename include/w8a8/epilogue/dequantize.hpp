@@ -66,6 +66,9 @@ struct Dequantize : EpilogueFunctor {
   W8A8_HOST_DEVICE Dequantized apply(std::int32_t acc, float row, float column, std::int64_t, std::int64_t) const {
     return {multiply(int_to_float(acc), column), row};
   }
+  /// Sums of floating-point operands have no scales, and must not become integers by themselves.
+  template <class Value>
+  Dequantized apply(Value, float, float, std::int64_t, std::int64_t) const = delete;
 
   void validate(const char* function, std::int64_t rows, std::int64_t columns) const {
     detail::validate_vector(function, "input_scale", input_scale, rows, true);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace w8a8 {
@@ -12,6 +13,14 @@ struct ConfigList {
   static constexpr int size = sizeof...(Configs);
 
   static std::vector<std::string> names() { return {Configs::name()...}; }
+
+  /// The index of `Config`, or -1.
+  template <class Config>
+  static constexpr int index_of() {
+    int index = 0, found = -1;
+    ((std::is_same_v<Config, Configs> ? void(found = index++) : void(index++)), ...);
+    return found;
+  }
 
   /// The index of the configuration of that name, or -1.
   static int find(const std::string& name) {

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "w8a8/gemm/config_list.hpp"
+#include "w8a8/gemm/floating_gemm.cuh"
 #include "w8a8/gemm/host_gemm.hpp"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/sm80_decode.cuh"
@@ -208,25 +210,43 @@ inline std::size_t gemm_workspace_bytes(std::int64_t m, std::int64_t n, std::int
 template <class XT, class WT, class Out, class Epilogue>
 std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
                                const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}) {
-  const GemmProblem<Out> problem = make_problem(x, w, epilogue, out);
+  const auto problem = make_problem(x, w, epilogue, out);
   if (problem.m == 0 || problem.n == 0) return "none (no output)";
-  return detail::plan_name(detail::make_plan<Epilogue>(problem, options, current_device()));
+  if constexpr (is_floating_v<std::remove_const_t<XT>>) {
+    const int index = detail::floating_gemm_plan(problem, options, current_device());
+    return FloatingGemmConfigs::names()[static_cast<std::size_t>(index)];
+  } else {
+    return detail::plan_name(detail::make_plan<Epilogue>(problem, options, current_device()));
+  }
 }
 
 /// out[m, n] = epilogue(sum_k x[m, k] * w[n, k]) on the current device, enqueued on `stream`.
-/// x: M x K int8, w: N x K int8, out: M x N (M x N / 2 with a gated epilogue, epilogue/gated.hpp) half, bfloat16, float or int32; rows
-/// contiguous, row strides and alignment free (rows that are not 16-byte aligned take a slower path); K <= maximum_k. M = 0 or N = 0 is a no-op; K = 0 gives the epilogue of 0.
-/// Allocates nothing, synchronises nothing, keeps nothing: it can be captured in a graph and called from several threads.
-/// Throws Error that names the argument before anything is enqueued, CudaError where a launch is refused.
+/// x: M x K int8, w: N x K int8, out: M x N (M x N / 2 with a gated epilogue, epilogue/gated.hpp) half, bfloat16, float or int32;
+/// rows contiguous, row strides and alignment free (rows that are not 16-byte aligned take a slower path); K <= maximum_k. M = 0
+/// or N = 0 is a no-op; K = 0 gives the epilogue of 0. Allocates nothing, synchronises nothing, keeps nothing: it can be captured
+/// in a graph and called from several threads. Throws Error that names the argument before anything is enqueued, CudaError where
+/// a launch is refused.
+///
+/// x and w may also be half or bfloat16, both alike, with the same freedom of strides and alignment and K <= maximum_floating_k:
+/// for layers that are not quantized. The epilogue then gets FP32 sums (Identity, Bias, Gelu, ... but no Dequantize), out is
+/// half, bfloat16 or float: gemm(x, w, Bias{bias} | Gelu{}, out). Products are exact; sums are rounded in an order that depends
+/// on the configuration and on nothing else, each within about K * 2^-23 of the sum of the products' magnitudes. options.kernel:
+/// auto or sm80; the workspace is not used.
 template <class XT, class WT, class Out, class Epilogue>
 void gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
           const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {
-  const GemmProblem<Out> problem = make_problem(x, w, epilogue, out);
+  const auto problem = make_problem(x, w, epilogue, out);
   if (problem.m == 0 || problem.n == 0) return;
-  const DeviceProperties device = current_device();
-  const detail::GemmPlan plan = detail::make_plan<Epilogue>(problem, options, device);
-  detail::visit_kernel(
-      plan.kernel, [&](auto entry) { decltype(entry)::launch(problem, epilogue, plan.configuration, options, device, stream); });
+  if constexpr (is_floating_v<std::remove_const_t<XT>>) {
+    static_assert(!std::is_same_v<std::remove_const_t<XT>, float>, "gemm: on the GPU x and w are int8, half or bfloat16");
+    detail::launch_floating_gemm(problem, epilogue, options, stream);
+  } else {
+    const DeviceProperties device = current_device();
+    const detail::GemmPlan plan = detail::make_plan<Epilogue>(problem, options, device);
+    detail::visit_kernel(plan.kernel, [&](auto entry) {
+      decltype(entry)::launch(problem, epilogue, plan.configuration, options, device, stream);
+    });
+  }
 }
 
 }  // namespace w8a8

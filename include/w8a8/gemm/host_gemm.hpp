@@ -10,9 +10,11 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "w8a8/epilogue/concept.hpp"
+#include "w8a8/gemm/host_floating_gemm.hpp"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/layout/gate_up.hpp"
 #include "w8a8/support/integer_math.hpp"
@@ -124,17 +126,23 @@ void host_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const 
 /// x: M x K int8, w: N x K int8, out: M x N (M x N / 2 with a gated epilogue) half, bfloat16, float or int32; rows contiguous,
 /// row strides free; K <= maximum_k. Done on return; `stream` is there so that host and device calls read alike. M = 0 or N = 0
 /// is a no-op; K = 0 gives the epilogue of 0. Throws Error that names the argument before anything is written.
+/// x and w may also be half, bfloat16 or float, both alike: the epilogue then gets FP32 sums of FP32 products, always of the same
+/// bits on one machine, and K may be up to maximum_floating_k.
 template <class XT, class WT, class Out, class Epilogue>
 void gemm(const TensorView<XT, 2, Host>& x, const TensorView<WT, 2, Host>& w, const Epilogue& epilogue,
           const TensorView<Out, 2, Host>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {
   static_cast<void>(stream);
-  const GemmProblem<Out> problem = make_problem(x, w, epilogue, out);
+  const auto problem = make_problem(x, w, epilogue, out);
   if (options.kernel != Kernel::automatic && options.kernel != Kernel::host) {
     throw Error("gemm", "options.kernel", "auto or host for host views", kernel_name(options.kernel));
   }
   if (!options.configuration.empty()) throw Error("gemm", "options.configuration", "none for host views", options.configuration);
   if (options.threads < 0) throw Error("gemm", "options.threads", "a count >= 0", text(options.threads));
-  host_gemm(problem, epilogue, options);
+  if constexpr (is_floating_v<std::remove_const_t<XT>>) {
+    host_floating_gemm(problem, epilogue, options);
+  } else {
+    host_gemm(problem, epilogue, options);
+  }
 }
 
 }  // namespace w8a8

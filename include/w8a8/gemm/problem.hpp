@@ -9,6 +9,7 @@
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/layout/gate_up.hpp"
 #include "w8a8/support/error.hpp"
+#include "w8a8/support/floating_point.hpp"
 #include "w8a8/support/integer_math.hpp"
 #include "w8a8/tensor/view.hpp"
 
@@ -16,6 +17,9 @@ namespace w8a8 {
 
 /// Beyond this K an int32 accumulator of codes in [-128, 127] could overflow: 131071 * 128 * 128 < 2^31.
 inline constexpr std::int64_t maximum_k = 131071;
+
+/// The largest K with operands in floating point: a row's bytes fit an int.
+inline constexpr std::int64_t maximum_floating_k = std::int64_t{1} << 28;
 
 /// Kernel families: what a caller may ask for. Each family holds one or more kernels, a file each.
 enum class Kernel {
@@ -54,11 +58,11 @@ struct GemmOptions {
 
 /// D = X W^T with an epilogue: x[m, k] at x + m * ldx + k, w[n, k] at w + n * ldw + k, out[m, n] at out + m * ldo + n.
 /// Leading dimensions count elements. 0 <= m, n < 2^31, 0 <= k <= maximum_k. n counts the weight's rows: a gated epilogue makes n
-/// / 2 output columns of them.
-template <class Out>
+/// / 2 output columns of them. Operand: int8, or half, bfloat16, float, of which no sum can overflow and k has a higher limit.
+template <class Out, class Operand = std::int8_t>
 struct GemmProblem {
-  const std::int8_t* x;
-  const std::int8_t* w;
+  const Operand* x;
+  const Operand* w;
   Out* out;
   std::int64_t ldx, ldw, ldo;
   int m, n, k;
@@ -88,10 +92,12 @@ void check_matrix(const char* argument, const View& view) {
 /// row-major with contiguous rows.
 /// Throws Error that names the argument.
 template <class XT, class WT, class Out, class Epilogue, class Space>
-GemmProblem<Out> make_problem(const MatrixView<XT, Space>& x, const MatrixView<WT, Space>& w, const Epilogue& epilogue,
-                              const MatrixView<Out, Space>& out) {
-  static_assert(std::is_same_v<std::remove_const_t<XT>, std::int8_t> && std::is_same_v<std::remove_const_t<WT>, std::int8_t>,
-                "gemm: x and w are matrices of int8");
+GemmProblem<Out, std::remove_const_t<XT>> make_problem(const MatrixView<XT, Space>& x, const MatrixView<WT, Space>& w,
+                                                       const Epilogue& epilogue, const MatrixView<Out, Space>& out) {
+  using Operand = std::remove_const_t<XT>;
+  static_assert(std::is_same_v<Operand, std::int8_t> || is_floating_v<Operand>,
+                "gemm: x and w are matrices of int8, half, bfloat16 or (on the CPU) float");
+  static_assert(std::is_same_v<Operand, std::remove_const_t<WT>>, "gemm: x and w have one element type");
   static_assert(!std::is_const_v<Out>, "gemm: out is written");
   static_assert(is_epilogue_v<Epilogue>, "gemm: the epilogue derives from EpilogueFunctor");
   static_assert(reads_only_v<Epilogue, Space>, "gemm: the epilogue's scales and biases lie in the memory space of x, w and out");
@@ -99,7 +105,12 @@ GemmProblem<Out> make_problem(const MatrixView<XT, Space>& x, const MatrixView<W
   const std::int64_t m = x.extent(0), k = x.extent(1), n = w.extent(0);
   if (m > limit) throw Error("gemm", "x", "fewer than 2^31 rows", text(m));
   if (n > limit) throw Error("gemm", "w", "fewer than 2^31 rows", text(n));
-  if (k > maximum_k) throw Error("gemm", "x", text("K <= ", maximum_k, ", so that int32 sums cannot overflow"), text("K = ", k));
+  if constexpr (is_floating_v<Operand>) {
+    if (k > maximum_floating_k) throw Error("gemm", "x", text("K <= ", maximum_floating_k), text("K = ", k));
+  } else {
+    if (k > maximum_k)
+      throw Error("gemm", "x", text("K <= ", maximum_k, ", so that int32 sums cannot overflow"), text("K = ", k));
+  }
   if (w.extent(1) != k) throw Error("gemm", "w", text("K = ", k, " columns, as x has"), text(w.extent(1)));
   if (is_gated_v<Epilogue> && n % (2 * layout::gate_block) != 0) {
     throw Error("gemm", "w", text("rows in a multiple of ", 2 * layout::gate_block, ": gate and up, interleaved"), text(n));

@@ -47,6 +47,12 @@ using Sm80GemmConfigs = ConfigList<Sm80GemmConfig<256, 192, 128, 3, 64, 96, 1, 1
                                    Sm80GemmConfig<32, 32, 128, 8, 32, 32, 4, 3>,    // 99 KB; 227 KB for three
                                    Sm80GemmConfig<16, 32, 128, 8, 16, 32, 4, 4>>;   // 99 KB; 227 KB for four
 
+/// Those for half and bfloat16 operands (gemm/floating_gemm.cuh): few, because each costs users compile time.
+using FloatingGemmConfigs =
+    ConfigList<Sm80GemmConfig<128, 256, 64, 5, 64, 64, 1, 1>, Sm80GemmConfig<128, 256, 64, 3, 64, 64, 1, 1>,
+               Sm80GemmConfig<64, 128, 128, 4, 64, 64, 2, 2>, Sm80GemmConfig<64, 64, 128, 5, 64, 64, 4, 2>,
+               Sm80GemmConfig<16, 32, 128, 8, 16, 32, 4, 4>>;
+
 namespace detail {
 
 /// What a configuration costs, in SM clocks. A k32 step is 32 bytes of depth of one tile.
@@ -97,15 +103,18 @@ std::int64_t sm80_gemm_clocks(int m, int n, int k, const DeviceProperties& devic
 }  // namespace detail
 
 /// The configuration for a shape: the one whose busiest SM is done first, among those that fit the device's shared memory.
-/// m, n >= 1. Returns an index into Sm80GemmConfigs.
-inline int select_sm80_gemm(int m, int n, int k, const DeviceProperties& device) {
+/// m, n >= 1. k: bytes of depth. Returns an index into Configs, which are some of Sm80GemmConfigs.
+template <class Configs = Sm80GemmConfigs>
+int select_sm80_gemm(int m, int n, int k, const DeviceProperties& device) {
   int best = -1;
   std::int64_t best_clocks = 0;
-  for (int index = 0; index < Sm80GemmConfigs::size; ++index) {
-    Sm80GemmConfigs::visit(index, [&](auto config) {
+  for (int index = 0; index < Configs::size; ++index) {
+    Configs::visit(index, [&](auto config) {
       using Config = decltype(config);
+      constexpr int cost = Sm80GemmConfigs::index_of<Config>();
+      static_assert(cost >= 0, "its costs are known");
       if (detail::sm80_gemm_shared_bytes<Config>() > device.shared_memory_per_block) return;
-      const std::int64_t clocks = detail::sm80_gemm_clocks<Config>(m, n, k, device, detail::sm80_gemm_costs[index]);
+      const std::int64_t clocks = detail::sm80_gemm_clocks<Config>(m, n, k, device, detail::sm80_gemm_costs[cost]);
       if (best < 0 || clocks < best_clocks) best = index, best_clocks = clocks;
     });
   }
