@@ -132,7 +132,9 @@ TEST_CASE("tuning file: a byte changed at random is refused or read, never worse
   Random random(7);
   for (int i = 0; i < 3000; ++i) {
     std::string damaged = json;
-    for (int j = 0; j < 3; ++j) damaged[static_cast<std::size_t>(random.integer(0, static_cast<int>(json.size()) - 1))] = static_cast<char>(random.integer(1, 255));
+    for (int j = 0; j < 3; ++j)
+      damaged[static_cast<std::size_t>(random.integer(0, static_cast<int>(json.size()) - 1))] =
+          static_cast<char>(random.integer(1, 255));
     refusal(damaged);
     refusal(damaged.substr(0, static_cast<std::size_t>(random.integer(0, static_cast<int>(json.size())))));
   }

@@ -1,6 +1,7 @@
 // A compile-time list of kernel configurations, reached at run time by index or by name.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -24,9 +25,11 @@ struct ConfigList {
 
   /// The index of the configuration of that name, or -1.
   static int find(const std::string& name) {
-    int index = 0, found = -1;
-    ((Configs::name() == name ? void(found = index++) : void(index++)), ...);
-    return found;
+    static const std::vector<std::string> all = names();  // a call that follows a tuning table looks for a name each time
+    for (int index = 0; index < size; ++index) {
+      if (all[static_cast<std::size_t>(index)] == name) return index;
+    }
+    return -1;
   }
 
   /// Calls f(Config{}) with the configuration at `index`, 0 <= index < size.

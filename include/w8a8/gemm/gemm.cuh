@@ -17,6 +17,7 @@
 #include "w8a8/gemm/sm90_decode.cuh"
 #include "w8a8/gemm/sm90_gemm.cuh"
 #include "w8a8/gemm/tuning/dispatch.hpp"
+#include "w8a8/gemm/tuning/table.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/tensor/view.hpp"
 
@@ -175,6 +176,23 @@ GemmPlan choose_plan(const GemmProblem<Out>& problem, Kernel family, const Devic
   throw Error("gemm", "options.kernel", reason, kernel_name(family));
 }
 
+/// The plan of the caller's tuning table, or none (index -1).
+template <class Epilogue, class Out>
+GemmPlan tuned_plan(const GemmProblem<Out>& problem, const GemmOptions& options, const DeviceProperties& device) {
+  GemmPlan plan;
+  if (options.tuning == nullptr || !options.tuning->is_for(device)) return plan;
+  const TuningEntry* const tuned = options.tuning->find(problem.m, problem.n, problem.k);
+  if (tuned == nullptr) return plan;
+  for (const GpuKernel kernel : gpu_kernels) {
+    visit_kernel(kernel, [&](auto entry) {
+      if (options.kernel != Kernel::automatic && options.kernel != entry.family) return;
+      const int index = decltype(entry)::Configs::find(tuned->configuration);
+      if (index >= 0 && refusal<Epilogue>(entry, problem, index, device).empty()) plan = {kernel, index};
+    });
+  }
+  return plan;
+}
+
 template <class Epilogue, class Out>
 GemmPlan make_plan(const GemmProblem<Out>& problem, const GemmOptions& options, const DeviceProperties& device) {
   if (options.kernel == Kernel::host) throw Error("gemm", "options.kernel", "auto, sm80 or sm90 for device views", "host");
@@ -183,6 +201,7 @@ GemmPlan make_plan(const GemmProblem<Out>& problem, const GemmOptions& options, 
                 text(device.compute_capability / 10, ".", device.compute_capability % 10));
   }
   if (!options.configuration.empty()) return named_plan<Epilogue>(problem, options.configuration, device);
+  if (const GemmPlan tuned = tuned_plan<Epilogue>(problem, options, device); tuned.configuration >= 0) return tuned;
   return choose_plan<Epilogue>(problem, options.kernel, device);
 }
 

@@ -39,12 +39,18 @@ inline const char* kernel_name(Kernel kernel) {
   return "unknown";
 }
 
+class TuningTable;
+
 /// Options of one gemm() call. The default is the right choice for almost every caller.
 struct GemmOptions {
   Kernel kernel = Kernel::automatic;
   /// The name of a configuration, such as "sm80_gemm/128x256x64_s4" (gemm_configurations() lists them); empty: from the tuning
   /// table. An unknown name is refused with an Error that lists the known ones.
   std::string configuration;
+  /// Measured configurations (gemm/tuning/table.hpp), asked before the built-in tables where no configuration is named. An entry
+  /// that was measured on another model of card, belongs to another family than `kernel`, or cannot run the problem is passed
+  /// over.
+  const TuningTable* tuning = nullptr;
   /// Scratch device memory for split-K reductions, at least gemm_workspace_bytes(); without it no reduction through memory is
   /// used.
   void* workspace = nullptr;
