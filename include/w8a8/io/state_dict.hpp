@@ -1,11 +1,8 @@
 // State dicts: the parameters of a model in a safetensors file, under their full names.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <set>
 #include <string>
@@ -33,9 +30,9 @@ void save_state_dict(nn::ModulePtr<T, Space>& model, const std::string& path,
   std::vector<std::byte> staging;
   for (const nn::Parameter& each : parameters) {
     const void* data = each.data;
-    if (each.on_device && each.bytes > 0) {
+    if (each.on_device || each.block_bytes > 0) {
       staging.resize(static_cast<std::size_t>(each.bytes));
-      check_cuda(cudaMemcpy(staging.data(), each.data, staging.size(), cudaMemcpyDeviceToHost), "cudaMemcpy");
+      nn::read_parameter(each, staging.data());
       data = staging.data();
     }
     writer.write(each.name, {each.dtype, each.shape, data, each.bytes});
@@ -63,15 +60,8 @@ void load_state_dict(nn::ModulePtr<T, Space>& model, const SafetensorsFile& file
   for (const SafetensorsEntry& entry : file.tensors()) {
     if (names.count(entry.name) == 0) throw FileError(file.path(), entry.name, "the model has no such parameter");
   }
-  for (const nn::Parameter& each : parameters) {
-    if (each.bytes == 0) continue;
-    const void* data = file.ref(each.name).data;
-    if (each.on_device) {
-      check_cuda(cudaMemcpy(each.data, data, static_cast<std::size_t>(each.bytes), cudaMemcpyHostToDevice), "cudaMemcpy");
-    } else {
-      std::memcpy(each.data, data, static_cast<std::size_t>(each.bytes));
-    }
-  }
+  for (const nn::Parameter& each : parameters) nn::write_parameter(each, file.ref(each.name).data);
+  nn::visit_modules(model, [](const std::string&, nn::ModulePtr<T, Space>& module) { module->parameters_written(); });
 }
 
 }  // namespace w8a8

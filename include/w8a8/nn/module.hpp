@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -20,14 +21,17 @@
 
 namespace w8a8::nn {
 
-/// A parameter of a module: dense elements, in host or device memory, that a state dict reads and writes.
+/// A parameter of a module, in host or device memory, that a state dict reads and writes: elements that are dense, or lie in
+/// blocks of equal size with equal gaps, as the rows of a gate projection do that are interleaved with another's.
 struct Parameter {
   std::string name;
   std::string dtype;                ///< "F32", "F16", "BF16" or "I8"
   std::vector<std::int64_t> shape;  ///< sizes >= 0
   void* data = nullptr;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;  ///< of the elements, gaps not among them
   bool on_device = false;
+  std::uint64_t block_bytes = 0;  ///< 0: dense; else a divisor of `bytes`
+  std::uint64_t block_pitch = 0;  ///< bytes from a block's start to the next one's
 };
 
 /// The elements of `tensor` as a parameter.
@@ -42,6 +46,38 @@ Parameter parameter(const std::string& name, Tensor<T, Rank, Space>& tensor) {
           std::is_same_v<Space, Device>};
 }
 
+namespace detail {
+
+/// Between a parameter's elements and dense host memory, whichever way. Done on return.
+inline void copy_blocks(const Parameter& parameter, void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                        cudaMemcpyKind kind) {
+  if (parameter.bytes == 0) return;
+  const bool dense = parameter.block_bytes == 0;
+  const auto width = static_cast<std::size_t>(dense ? parameter.bytes : parameter.block_bytes);
+  const auto blocks = static_cast<std::size_t>(parameter.bytes) / width;
+  if (parameter.on_device) {
+    check_cuda(dense ? cudaMemcpy(to, from, width, kind) : cudaMemcpy2D(to, to_pitch, from, from_pitch, width, blocks, kind),
+               "cudaMemcpy");
+    return;
+  }
+  for (std::size_t b = 0; b < blocks; ++b)
+    std::memcpy(static_cast<std::byte*>(to) + b * to_pitch, static_cast<const std::byte*>(from) + b * from_pitch, width);
+}
+
+}  // namespace detail
+
+/// The elements of a parameter into `to`: parameter.bytes bytes of host memory. Done on return; CudaError where a copy fails.
+inline void read_parameter(const Parameter& parameter, void* to) {
+  detail::copy_blocks(parameter, to, static_cast<std::size_t>(parameter.block_bytes), parameter.data,
+                      static_cast<std::size_t>(parameter.block_pitch), cudaMemcpyDeviceToHost);
+}
+
+/// Fills a parameter from parameter.bytes bytes of host memory. Done on return; CudaError where a copy fails.
+inline void write_parameter(const Parameter& parameter, const void* from) {
+  detail::copy_blocks(parameter, parameter.data, static_cast<std::size_t>(parameter.block_pitch), from,
+                      static_cast<std::size_t>(parameter.block_bytes), cudaMemcpyHostToDevice);
+}
+
 /// A node of a model whose activations are of type T in `Space`. A module of one's own derives from this, holds its parts as
 /// ModulePtr members and lists them in children(); conversions then find and replace them.
 template <class T = half, class Space = Host>
@@ -52,7 +88,8 @@ class Module {
   using value_type = T;
   using space_type = Space;
 
-  /// A child: its name, and the member that owns it, which a conversion may fill anew.
+  /// A child: its name, and the member that owns it, which a conversion may fill anew. A name may have dots ("output.dense"). A
+  /// child named "" is no level of its own: what is below it goes by its parent's name.
   struct Child {
     std::string name;
     std::unique_ptr<Module>& module;
@@ -65,6 +102,10 @@ class Module {
 
   /// This module's own parameters, its children's not among them.
   virtual std::vector<Parameter> parameters() { return {}; }
+
+  /// Called when parameters() have been written from outside, by a state dict, say: what was computed from them is to be computed
+  /// anew. Throws Error where they cannot be right.
+  virtual void parameters_written() {}
 
   /// How many features a token has after this module, where it has `in_features` before.
   /// Throws Error where the module takes no such tokens.
@@ -89,11 +130,15 @@ using ModulePtr = std::unique_ptr<Module<T, Space>>;
 
 namespace detail {
 
+inline std::string joined_name(const std::string& parent, const std::string& child) {
+  return parent.empty() || child.empty() ? parent + child : parent + "." + child;
+}
+
 template <class T, class Space, class F>
 void visit(const std::string& name, ModulePtr<T, Space>& module, F& f) {
   if (module == nullptr) throw Error("visit_modules", "model", "no null child", text("null for '", name, "'"));
   f(name, module);
-  for (const auto& child : module->children()) visit(name.empty() ? child.name : name + "." + child.name, child.module, f);
+  for (const auto& child : module->children()) visit(joined_name(name, child.name), child.module, f);
 }
 
 }  // namespace detail
@@ -105,12 +150,13 @@ void visit_modules(ModulePtr<T, Space>& model, F&& f) {
   detail::visit<T, Space>("", model, f);
 }
 
-/// The module of that name below `model`. Throws Error where there is none.
+/// The module of that name below `model`; of several (a child named "" shares its parent's) the topmost. Throws Error where there
+/// is none.
 template <class T, class Space>
 ModulePtr<T, Space>& find_module(ModulePtr<T, Space>& model, const std::string& name) {
   ModulePtr<T, Space>* found = nullptr;
   visit_modules(model, [&](const std::string& each, ModulePtr<T, Space>& module) {
-    if (each == name) found = &module;
+    if (found == nullptr && each == name) found = &module;
   });
   if (found == nullptr) throw Error("find_module", "name", "the name of a module of the model", text("'", name, "'"));
   return *found;
@@ -122,7 +168,7 @@ std::vector<Parameter> named_parameters(ModulePtr<T, Space>& model) {
   std::vector<Parameter> all;
   visit_modules(model, [&](const std::string& name, ModulePtr<T, Space>& module) {
     for (Parameter each : module->parameters()) {
-      if (!name.empty()) each.name = name + "." + each.name;
+      each.name = detail::joined_name(name, each.name);
       all.push_back(std::move(each));
     }
   });

@@ -11,11 +11,13 @@
 #include <cstdint>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "w8a8/epilogue/activation.hpp"
 #include "w8a8/epilogue/dequantize.hpp"
 #include "w8a8/gemm/host_gemm.hpp"
 #include "w8a8/nn/linear.hpp"
+#include "w8a8/nn/module.hpp"
 #include "w8a8/nn/optional_bias.hpp"
 #include "w8a8/nn/quantize_linear.hpp"
 #include "w8a8/nn/tokens.hpp"
@@ -62,6 +64,16 @@ class W8A8Linear {
     bias = has_bias ? Tensor<Params, 1, Space>({out_features}) : Tensor<Params, 1, Space>();
   }
 
+  /// The parameters as a state dict names them.
+  std::vector<nn::Parameter> parameters() {
+    std::vector<nn::Parameter> all = {nn::parameter("weight", weight), nn::parameter("dequant_scale", dequant_scale)};
+    if (has_bias()) all.push_back(nn::parameter("bias", bias));
+    return all;
+  }
+
+  /// To be called when parameters() have been written from outside.
+  void parameters_written() {}
+
   /// Scratch memory that forward() needs for floating-point input of that many tokens (batch * tokens): codes, scales, and what
   /// the GEMM can use. Throws Error where tokens < 0; for a Device layer CudaError where there is no device.
   std::size_t forward_workspace_bytes(std::int64_t tokens) const {
@@ -73,22 +85,31 @@ class W8A8Linear {
   /// Fills the parameters from the rows of `parts`, one below the other.
   template <class... Parts>
   void quantize_from(const char* function, bool init_only, const VectorView<const float, Host>& s1_scale, const Parts&... parts) {
-    const std::int64_t in = first(parts...).in_features(), out = (parts.out_features() + ...);
-    const auto check = [&](const auto& part) {
+    quantize_rows(function, init_only, s1_scale, [&](auto&& visit) { (visit(parts), ...); });
+  }
+
+  /// The same for parts that each_part(f) hands to f one by one, as LinearViews; it is called several times.
+  template <class EachPart>
+  void quantize_rows(const char* function, bool init_only, const VectorView<const float, Host>& s1_scale, EachPart&& each_part) {
+    std::int64_t in = -1, out = 0;
+    bool biased = false;
+    each_part([&](const auto& part) {
+      if (in < 0) in = part.in_features();
       if (part.in_features() != in) {
         throw Error(function, "linear", text("in_features ", in, ", as the first one has"), text(part.in_features()));
       }
       if (part.has_bias() && part.bias.extent(0) != part.out_features()) {
         throw Error(function, "linear", text("a bias of length ", part.out_features()), text("length ", part.bias.extent(0)));
       }
-    };
-    (check(parts), ...);
+      out += part.out_features();
+      biased = biased || part.has_bias();
+    });
     const std::int64_t given = s1_scale.extent(0);
     if (given > 1 && given != out) throw Error(function, "s1_scale", text("length ", out, " or 1"), text("length ", given));
-    create_weights(in, out, (parts.has_bias() || ...));
+    create_weights(in, out, biased);
     if (init_only) return;
     std::int64_t row = 0;
-    const auto fill = [&](const auto& part) {
+    each_part([&](const auto& part) {
       const std::int64_t rows = part.out_features();
       const VectorView<const float, Host> scales =
           given > 1 ? VectorView<const float, Host>(s1_scale.data() + row, {rows}) : s1_scale;
@@ -96,8 +117,7 @@ class W8A8Linear {
                       VectorView<Scale, Space>(dequant_scale.data() + row, {rows}),
                       VectorView<Params, Space>(has_bias() ? bias.data() + row : nullptr, {rows}));
       row += rows;
-    };
-    (fill(parts), ...);
+    });
   }
 
   template <class X, class InputScale, class Out, int Rank>
@@ -116,11 +136,20 @@ class W8A8Linear {
     }
   }
 
-  /// What gemm() will check, before a quantizer is enqueued.
-  template <class InputScale, class Out>
-  void check(const MatrixView<std::int8_t, Space>& codes, const VectorView<InputScale, Space>& input_scale,
-             const MatrixView<Out, Space>& out) const {
-    make_problem(codes, weight.view(), Dequantize(input_scale, dequant_scale.view()), out);
+  /// forward() from floating-point input: divides the workspace, checks what gemm() will check, calls quantize(x, scratch,
+  /// options), then multiplies. given_scale: the input's scale where it is known; null: what the quantizer leaves in the scratch.
+  template <class X, class Out, int Rank, class Quantize>
+  void quantize_and_multiply(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output,
+                             const VectorView<std::byte, Space>& workspace, const VectorView<const float, Space>& given_scale,
+                             const GemmOptions& options, cudaStream_t stream, Quantize&& quantize) const {
+    check_tokens("forward", input, output, in_features(), out_features());
+    const auto x = as_matrix("forward", "input", input);
+    const auto out = as_matrix("forward", "output_buffer", output);
+    const Scratch scratch = divide("forward", x.extent(0), workspace, options);
+    const VectorView<const float, Space> scale = given_scale.data() == nullptr ? scratch.scales : given_scale;
+    make_problem(scratch.codes, weight.view(), Dequantize(scale, dequant_scale.view()), out);
+    quantize(x, scratch, QuantizeOptions{8, /*dependent_launch=*/true, options.threads});
+    multiply("forward", scratch.codes, scale, out, own_bias(), scratch.options, stream);
   }
 
   /// The parts of forward()'s workspace.
@@ -157,18 +186,11 @@ class W8A8Linear {
     return scratch;
   }
 
-  static QuantizeOptions quantize_options(const GemmOptions& options) { return {8, /*dependent_launch=*/true, options.threads}; }
-
   VectorView<const Params, Space> own_bias() const { return bias.view(); }
 
  private:
   static constexpr std::size_t workspace_alignment = 16;
   static constexpr std::size_t part_alignment = 256;
-
-  template <class First, class... Rest>
-  static const First& first(const First& part, const Rest&...) {
-    return part;
-  }
 
   std::size_t codes_bytes(std::int64_t tokens) const {
     return round_up(static_cast<std::size_t>(tokens) * static_cast<std::size_t>(in_features()), part_alignment);
@@ -224,6 +246,19 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
     return layer;
   }
 
+  /// One layer for any number of linear layers of equal in_features, their outputs side by side: see from_qkv. Throws Error where
+  /// there are none.
+  template <class T, class From>
+  static W8A8OF16LinearDynamicInputScale from_linears(const std::vector<nn::LinearView<T, From>>& linears, bool init_only = false,
+                                                      const VectorView<const float, Host>& s1_scale = {}) {
+    if (linears.empty()) throw Error("from_linears", "linears", "at least one", "none");
+    W8A8OF16LinearDynamicInputScale layer;
+    layer.quantize_rows("from_linears", init_only, s1_scale, [&](auto&& visit) {
+      for (const auto& linear : linears) visit(linear);
+    });
+    return layer;
+  }
+
   /// The layer with `added` (length out_features) for a bias. input: codes; input_scale: a scale a token, length batch * tokens.
   template <class X, class InputScale, class Out, class Added, int Rank>
   void apply_weights_bias(const TensorView<X, Rank, Space>& input, const TensorView<InputScale, 1, Space>& input_scale,
@@ -264,13 +299,10 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
-    detail::check_tokens("forward", input, output_buffer, this->in_features(), this->out_features());
-    const auto x = detail::as_matrix("forward", "input", input);
-    const auto out = detail::as_matrix("forward", "output_buffer", output_buffer);
-    const auto scratch = this->divide("forward", x.extent(0), workspace, options);
-    this->check(scratch.codes, scratch.scales, out);
-    quantize_per_token(x, scratch.codes, scratch.scales, stream, Base::quantize_options(options));
-    this->multiply("forward", scratch.codes, scratch.scales, out, this->own_bias(), scratch.options, stream);
+    this->quantize_and_multiply(input, output_buffer, workspace, {}, options, stream,
+                                [&](const auto& x, const auto& scratch, const QuantizeOptions& how) {
+                                  quantize_per_token(x, scratch.codes, scratch.scales, stream, how);
+                                });
   }
 
  private:
@@ -327,15 +359,26 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
   }
 
   /// The scale of the layer's input: x is about input_scale * code.
-  float input_scale() const { return input_scale_; }
+  float input_scale() const { return host_scale_.empty() ? 1.0f : host_scale_(0); }
 
   /// Sets it; complete on return. Throws Error where it is not positive and finite.
   void set_input_scale(float scale) {
     if (!(scale > 0.0f) || std::isinf(scale)) throw Error("set_input_scale", "scale", "a positive, finite number", text(scale));
-    Tensor<float, 1, Host> one({1});
-    one(0) = scale;
-    stored_scale_ = clone_to<Space>(one.view());
-    input_scale_ = scale;
+    if (host_scale_.empty()) host_scale_ = Tensor<float, 1, Host>({1});
+    host_scale_(0) = scale;
+    stored_scale_ = clone_to<Space>(host_scale_.view());
+  }
+
+  /// The parameters as a state dict names them: those of the base, and the "input_scale" (length 1).
+  std::vector<nn::Parameter> parameters() {
+    std::vector<nn::Parameter> all = Base::parameters();
+    if (!host_scale_.empty()) all.push_back(nn::parameter("input_scale", host_scale_));
+    return all;
+  }
+
+  /// To be called when parameters() have been written from outside. Throws Error where the scale is not positive and finite.
+  void parameters_written() {
+    if (!host_scale_.empty()) set_input_scale(host_scale_(0));
   }
 
   /// The layer with `added` (length out_features) for a bias. input: codes at input_scale().
@@ -386,14 +429,10 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
-    detail::check_tokens("forward", input, output_buffer, this->in_features(), this->out_features());
-    const auto x = detail::as_matrix("forward", "input", input);
-    const auto out = detail::as_matrix("forward", "output_buffer", output_buffer);
-    const auto scratch = this->divide("forward", x.extent(0), workspace, options);
-    const VectorView<const float, Space> scale = stored_scale();
-    this->check(scratch.codes, scale, out);
-    quantize_per_tensor(x, scratch.codes, input_scale_, stream, Base::quantize_options(options));
-    this->multiply("forward", scratch.codes, scale, out, this->own_bias(), scratch.options, stream);
+    this->quantize_and_multiply(input, output_buffer, workspace, stored_scale(), options, stream,
+                                [&](const auto& x, const auto& scratch, const QuantizeOptions& how) {
+                                  quantize_per_tensor(x, scratch.codes, input_scale(), stream, how);
+                                });
   }
 
  private:
@@ -403,8 +442,8 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
     return stored_scale_.view();
   }
 
-  float input_scale_ = 1.0f;
-  Tensor<float, 1, Space> stored_scale_;
+  Tensor<float, 1, Host> host_scale_;     // what a quantizer takes
+  Tensor<float, 1, Space> stored_scale_;  // what the multiplication reads: the same
 };
 
 }  // namespace w8a8
