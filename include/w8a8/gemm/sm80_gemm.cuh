@@ -35,6 +35,7 @@ template <class Config, class Copy, class Operand, class Out, class Epilogue>
 __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
     sm80_gemm_kernel(const __grid_constant__ Sm80GemmParameters<Out, Epilogue> p) {
   using Storage = Sm80GemmStorage<Config, Out, Epilogue>;
+  using Outputs = Sm80GemmOutputs<Config, Epilogue>;
   using Loader = Sm80GemmLoader<Config, Copy>;
   using WarpTile = Sm80GemmWarpTile<Config, Operand>;
   constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes;
@@ -49,7 +50,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const int slice = warp % Config::warps_k, place = warp / Config::warps_k;  // depth slice and warp tile of this warp
   const int warp_row = place % Config::warps_m, warp_column = place / Config::warps_m;
-  const int row = warp_row * Config::warp_m, column = warp_column * Config::warp_n + slice * Config::store_n;  // its outputs
+  const int row = warp_row * Config::warp_m, column = warp_column * Config::warp_n + slice * Outputs::columns;  // its outputs
   const int k_blocks = max_of(1, ceil_div(p.problem.k, Config::block_k));  // K = 0: one block of zeros
 
   const std::uint32_t buffer = ptx::shared_address(storage.stages);
@@ -108,9 +109,10 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
     ptx::cp_async_wait_group<0>();
     __syncthreads();
     auto& acc = warp_tile.accumulators;
-    if constexpr (Config::warps_k > 1) sm80_gemm_add_slices<Config>(acc, &storage.stages[0][0], place, slice, lane);
+    if constexpr (Config::warps_k > 1)
+      sm80_gemm_add_slices<Config, Outputs::columns>(acc, &storage.stages[0][0], place, slice, lane);
     if (t + gridDim.x < p.tiles) start_loading(tile_at(t + gridDim.x));
-    sm80_gemm_store<Config>(p, storage.warps[warp], acc, lane);
+    sm80_gemm_store<Config>(p, storage.warps[warp], acc, slice, lane);
   }
 }
 

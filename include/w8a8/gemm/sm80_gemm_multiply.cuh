@@ -116,27 +116,29 @@ class Sm80GemmWarpTile {
   std::uint32_t a_[tiles_m][4], a_next_[tiles_m][4], b_[4];
 };
 
-/// Adds up the depth slices: afterwards warp `slice` of each warp tile holds the sums of columns slice * store_n .. of it, as the
-/// first store_n / 8 column tiles of its accumulators. `buffer`: the stages, which nobody fills before everybody is here.
-template <class Config, class Accumulator>
+/// Adds up the depth slices: afterwards warp `slice` of each warp tile holds the sums of columns slice * Columns .. of it, as the
+/// first Columns / 8 column tiles of its accumulators; of those beyond the warp tile, the last slices hold rubbish. `buffer`: the
+/// stages, which nobody fills before everybody is here.
+template <class Config, int Columns, class Accumulator>
 W8A8_DEVICE void sm80_gemm_add_slices(Accumulator (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], unsigned char* buffer,
                                       int tile, int slice, int lane) {
   struct alignas(16) Four {
     Accumulator v[4];
   };
-  constexpr int tiles_m = Config::warp_m / 16, tiles_n = Config::store_n / 8, slices = Config::warps_k;
-  static_assert((slices - 1) * Config::warps * Config::warp_m * Config::store_n * 4 <= Config::stages * Config::stage_bytes,
-                "they fit");
+  constexpr int tiles_m = Config::warp_m / 16, tiles_n = Columns / 8, slices = Config::warps_k;
+  static_assert((slices - 1) * Config::warps * Config::warp_m * Columns * 4 <= Config::stages * Config::stage_bytes, "they fit");
   const auto slot = [&](int to, int from) {  // what slice `from` has for slice `to` of this warp tile
     return reinterpret_cast<Four*>(buffer) +
            ((tile * slices + to) * (slices - 1) + (from < to ? from : from - 1)) * tiles_m * tiles_n * 32 + lane;
   };
+  const auto exists = [](int to, int t) { return to * tiles_n + t % tiles_n < Config::warp_n / 8; };
   W8A8_UNROLL
   for (int to = 0; to < slices; ++to) {
     if (to == slice) continue;
     Four* out = slot(to, slice);
     W8A8_UNROLL
     for (int t = 0; t < tiles_m * tiles_n; ++t) {
+      if (!exists(to, t)) continue;
       const auto& c = acc[t / tiles_n][to * tiles_n + t % tiles_n];
       out[t * 32] = Four{{c[0], c[1], c[2], c[3]}};
     }
@@ -145,6 +147,7 @@ W8A8_DEVICE void sm80_gemm_add_slices(Accumulator (&acc)[Config::warp_m / 16][Co
   for (int to = 1; to < slices; ++to) {
     W8A8_UNROLL
     for (int t = 0; t < tiles_m * tiles_n * 4; ++t) {
+      if (!exists(to, t / 4)) continue;
       Accumulator& first = acc[t / 4 / tiles_n][t / 4 % tiles_n][t % 4];
       first = slice == to ? acc[t / 4 / tiles_n][to * tiles_n + t / 4 % tiles_n][t % 4] : first;
     }

@@ -5,6 +5,9 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/problem.hpp"
+#include "w8a8/layout/gate_up.hpp"
+#include "w8a8/support/config.hpp"
+#include "w8a8/support/integer_math.hpp"
 
 namespace w8a8::detail {
 
@@ -29,16 +32,30 @@ struct Sm80GemmParameters {
 template <class Out>
 inline constexpr int sm80_gemm_staging_rows = sizeof(Out) == 2 ? 16 : 8;
 
+/// The outputs of one warp, once the depth slices are added up.
+template <class Config, class Epilogue>
+struct Sm80GemmOutputs {
+  static constexpr bool gated = is_gated_v<Epilogue>;
+  /// Columns of accumulators. A gate needs whole ones, 16 columns: then the last slices may get fewer columns than the others.
+  static constexpr int columns = gated ? round_up(Config::store_n, 2 * layout::gate_block) : Config::store_n;
+  static constexpr int stored = gated ? columns / 2 : columns;  ///< columns of the output
+  /// Columns of accumulators that slice `slice` really has.
+  W8A8_DEVICE static constexpr int owned(int slice) {
+    return columns == Config::store_n ? columns : max_of(0, min_of(columns, Config::warp_n - slice * columns));
+  }
+};
+
 /// Shared memory of one CTA.
 template <class Config, class Out, class Epilogue>
 struct Sm80GemmStorage {
   /// What a warp needs for the epilogue of its part of a tile.
   struct Warp {
-    /// 8 elements of padding put the eight rows that a warp writes at a time into different banks.
-    static constexpr int pitch = Config::store_n + 8;
+    using Outputs = Sm80GemmOutputs<Config, Epilogue>;
+    /// 8 elements of padding put the eight rows that a warp writes at a time into different banks. Rows start at 16 bytes.
+    static constexpr int pitch = round_up(Outputs::stored + 8, 16 / static_cast<int>(sizeof(Out)));
     alignas(16) unsigned char staging[sm80_gemm_staging_rows<Out> * pitch * sizeof(Out)];
     alignas(16) typename Epilogue::RowState rows[Config::warp_m];
-    alignas(16) typename Epilogue::ColumnState columns[Config::store_n];
+    alignas(16) typename Epilogue::ColumnState columns[Outputs::columns];
     unsigned m0, n0;  ///< its first output; kept here because the main loop leaves no register for it
   };
   alignas(1024) unsigned char stages[Config::stages][Config::stage_bytes];

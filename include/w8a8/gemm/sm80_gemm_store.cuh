@@ -27,18 +27,18 @@ W8A8_DEVICE void sm80_gemm_load_states(const Sm80GemmParameters<Out, Epilogue>& 
     for (int r = lane; r < Config::warp_m; r += 32) warp.rows[r] = p.epilogue.row(min_of<std::int64_t>(m + r, p.problem.m - 1));
   }
   if constexpr (!std::is_empty_v<typename Epilogue::ColumnState>) {
-    for (int c = lane; c < Config::store_n; c += 32)
+    for (int c = lane; c < Warp::Outputs::columns; c += 32)
       warp.columns[c] = p.epilogue.column(min_of<std::int64_t>(n + c, p.problem.n - 1));
   }
 }
 
-/// Stores `rows` x store_n outputs from the warp's staging memory; the first rows_left and columns_left of them exist.
-template <class Config, int Rows, class Out>
+/// Stores Rows x Columns outputs from the warp's staging memory; the first rows_left and columns_left of them exist.
+template <int Rows, int Columns, class Out>
 W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std::int64_t ldo, int rows_left, int columns_left,
                                     bool vector_stores, int lane) {
-  constexpr int vector = 16 / static_cast<int>(sizeof(Out)), vectors = Config::store_n / vector;
+  constexpr int vector = 16 / static_cast<int>(sizeof(Out)), vectors = Columns / vector;
   int scalar_from = 0;
-  if (vector_stores) {
+  if (Columns % vector == 0 && vector_stores) {
     constexpr int count = ceil_div(Rows * vectors, 32);
     uint4 values[count];
     W8A8_UNROLL
@@ -54,7 +54,7 @@ W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std
     }
     scalar_from = columns_left / vector * vector;
   }
-  const int columns = min_of(columns_left, Config::store_n) - scalar_from;
+  const int columns = min_of(columns_left, Columns) - scalar_from;
   W8A8_NO_UNROLL
   for (int i = lane; i < min_of(Rows, rows_left) * columns; i += 32) {
     const int r = i / columns, c = scalar_from + i % columns;
@@ -66,19 +66,24 @@ W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std
 /// accumulators to the warp's staging memory, and from there to `out`.
 template <class Config, class Accumulator, class Out, class Epilogue, class Warp>
 W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, Warp& warp,
-                                 const Accumulator (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], int lane) {
+                                 const Accumulator (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], int slice, int lane) {
   struct alignas(2 * sizeof(Out)) Pair {
     Out first, second;
   };
-  constexpr int rows = sm80_gemm_staging_rows<Out>, tiles_n = Config::store_n / 8,
-                batch = tiles_n % 4 == 0   ? 4
-                        : tiles_n % 3 == 0 ? 3
-                        : tiles_n % 2 == 0 ? 2
-                                           : 1;
+  using Outputs = typename Warp::Outputs;
+  constexpr int rows = sm80_gemm_staging_rows<Out>, tiles_n = Outputs::stored / 8,
+                tiles = Outputs::gated ? 2 : 1,  // column tiles of accumulators that make one of outputs
+      batch = !Outputs::gated && tiles_n % 4 == 0   ? 4
+              : !Outputs::gated && tiles_n % 3 == 0 ? 3
+              : tiles_n % 2 == 0                    ? 2
+                                                    : 1;
   static_assert(tiles_n % batch == 0, "a batch that ran over would read another warp's memory");
   Out* const staging = reinterpret_cast<Out*>(warp.staging);
   const std::int64_t m0 = warp.m0, n0 = warp.n0;
-  const int rows_left = static_cast<int>(p.problem.m - m0), columns_left = static_cast<int>(p.problem.n - n0);
+  const std::int64_t out_n0 = n0 / tiles;
+  const int rows_left = static_cast<int>(p.problem.m - m0);
+  int columns_left = static_cast<int>(p.problem.n - n0);
+  if constexpr (Outputs::gated) columns_left = min_of(columns_left, Outputs::owned(slice)) / tiles;
   if (columns_left <= 0) return;
   W8A8_UNROLL
   for (int first = 0; first < Config::warp_m; first += rows) {
@@ -89,10 +94,12 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
     __syncwarp();  // the last rows have left the staging memory
     W8A8_UNROLL
     for (int j0 = 0; j0 < tiles_n; j0 += batch) {  // in batches: loads of states cannot move across stores by themselves
-      typename Epilogue::ColumnState column_states[batch][2];
+      typename Epilogue::ColumnState column_states[batch][tiles][2];
       Pair pairs[batch][rows / 8];
       W8A8_UNROLL
-      for (int j = 0; j < batch * 2; ++j) column_states[j / 2][j % 2] = warp.columns[8 * (j0 + j / 2) + 2 * (lane % 4) + j % 2];
+      for (int j = 0; j < batch * tiles * 2; ++j) {
+        column_states[j / 2 / tiles][j / 2 % tiles][j % 2] = warp.columns[8 * (j0 * tiles + j / 2) + 2 * (lane % 4) + j % 2];
+      }
       W8A8_UNROLL
       for (int j = 0; j < batch; ++j) {
         W8A8_UNROLL
@@ -100,8 +107,17 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
           const int r = first + 8 * h, v = r / 8 % 2 * 2;  // accumulators v and v + 1 of a 16x8 tile are neighbours in a row
           const auto value = [&](int e) {
             const layout::Coordinate at = layout::mma_c(lane, v + e);
-            return store_value<Out>(p.epilogue.apply(acc[r / 16][j0 + j][v + e], row_states[h], column_states[j][e],
-                                                     m0 + r / 16 * 16 + at.row, n0 + 8 * (j0 + j) + at.column));
+            const std::int64_t m = m0 + r / 16 * 16 + at.row;
+            const auto column = [&](int t) {
+              return p.epilogue.apply(acc[r / 16][(j0 + j) * tiles + t][v + e], row_states[h], column_states[j][t][e], m,
+                                      n0 + 8 * ((j0 + j) * tiles + t) + at.column);
+            };
+            if constexpr (Outputs::gated) {
+              const auto gate = column(0), up = column(1);
+              return store_value<Out>(p.epilogue.combine(gate, up, row_states[h], m, out_n0 + 8 * (j0 + j) + at.column));
+            } else {
+              return store_value<Out>(column(0));
+            }
           };
           pairs[j][h] = Pair{value(0), value(1)};
         }
@@ -115,8 +131,8 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
       }
     }
     __syncwarp();
-    sm80_gemm_copy_out<Config, rows>(staging, Warp::pitch, p.problem.out + (m0 + first) * p.problem.ldo + n0, p.problem.ldo,
-                                     rows_left - first, columns_left, p.vector_stores, lane);
+    sm80_gemm_copy_out<rows, Outputs::stored>(staging, Warp::pitch, p.problem.out + (m0 + first) * p.problem.ldo + out_n0,
+                                              p.problem.ldo, rows_left - first, columns_left, p.vector_stores, lane);
   }
 }
 
