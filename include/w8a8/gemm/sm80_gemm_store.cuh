@@ -38,21 +38,23 @@ W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std
                                     bool vector_stores, int lane) {
   constexpr int vector = 16 / static_cast<int>(sizeof(Out)), vectors = Columns / vector;
   int scalar_from = 0;
-  if (Columns % vector == 0 && vector_stores) {
-    constexpr int count = ceil_div(Rows * vectors, 32);
-    uint4 values[count];
-    W8A8_UNROLL
-    for (int t = 0; t < count; ++t) {  // all loads, then all stores: their latencies overlap
-      const int i = min_of(lane + 32 * t, Rows * vectors - 1);
-      values[t] = *reinterpret_cast<const uint4*>(staging + i / vectors * pitch + i % vectors * vector);
+  if constexpr (Columns % vector == 0) {
+    if (vector_stores) {
+      constexpr int count = ceil_div(Rows * vectors, 32);
+      uint4 values[count];
+      W8A8_UNROLL
+      for (int t = 0; t < count; ++t) {  // all loads, then all stores: their latencies overlap
+        const int i = min_of(lane + 32 * t, Rows * vectors - 1);
+        values[t] = *reinterpret_cast<const uint4*>(staging + i / vectors * pitch + i % vectors * vector);
+      }
+      W8A8_UNROLL
+      for (int t = 0; t < count; ++t) {
+        const int i = lane + 32 * t, r = i / vectors, c = i % vectors * vector;
+        if (r < min_of(Rows, rows_left) && c + vector <= columns_left)
+          __stcs(reinterpret_cast<uint4*>(out + r * ldo + c), values[t]);
+      }
+      scalar_from = columns_left / vector * vector;
     }
-    W8A8_UNROLL
-    for (int t = 0; t < count; ++t) {
-      const int i = lane + 32 * t, r = i / vectors, c = i % vectors * vector;
-      if (r < min_of(Rows, rows_left) && c + vector <= columns_left)
-        __stcs(reinterpret_cast<uint4*>(out + r * ldo + c), values[t]);
-    }
-    scalar_from = columns_left / vector * vector;
   }
   const int columns = min_of(columns_left, Columns) - scalar_from;
   W8A8_NO_UNROLL
