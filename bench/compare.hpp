@@ -29,6 +29,7 @@ struct Comparison {
   std::vector<Shape> only_old, only_new;
   double burst_mean = 1;      ///< geometric mean of new / old: above 1 is slower
   double sustained_mean = 1;  ///< of us_sustained, over the rows that have it in both
+  double dependent_mean = 1;  ///< of us_dependent_launch, likewise
   double peer_mean = 1;       ///< of the peers' times: what the card itself did
   bool regressed = false;
 };
@@ -39,11 +40,11 @@ inline Shape shape_of(const nlohmann::json& row) { return {row["name"], row["m"]
 
 }  // namespace detail
 
-/// Compares validated documents. A regression is a row that is more than 3% slower beyond its spread, or a geometric mean, burst
-/// or sustained, that is more than 3% slower. Throws UsageError where the files share no row.
+/// Compares validated documents. A regression is a row that is more than 3% slower beyond its spread, or a geometric mean, burst,
+/// sustained or with dependent launch, that is more than 3% slower. Throws UsageError where the files share no row.
 inline Comparison compare_results(const nlohmann::json& before, const nlohmann::json& after) {
   Comparison comparison;
-  std::vector<double> burst, sustained, peers;
+  std::vector<double> burst, sustained, dependent, peers;
   std::vector<bool> matched(before["results"].size(), false);
   for (const nlohmann::json& row : after["results"]) {
     const Shape shape = detail::shape_of(row);
@@ -64,9 +65,14 @@ inline Comparison compare_results(const nlohmann::json& before, const nlohmann::
     const double old_us = (*old)["us"], new_us = row["us"];
     comparison.rows.push_back({shape, old_us, new_us, outside(old_us, row) && outside(new_us, *old)});
     burst.push_back(new_us / old_us);
-    if ((*old)["us_sustained"].is_number() && row["us_sustained"].is_number()) {
-      sustained.push_back(row["us_sustained"].get<double>() / (*old)["us_sustained"].get<double>());
-    }
+    const auto both = [&](const char* key, std::vector<double>& ratios) {
+      const auto then = old->find(key), now = row.find(key);
+      if (then != old->end() && now != row.end() && then->is_number() && now->is_number()) {
+        ratios.push_back(now->get<double>() / then->get<double>());
+      }
+    };
+    both("us_sustained", sustained);
+    both("us_dependent_launch", dependent);
     for (const auto& peer : row["peers"].items()) {
       const auto found = (*old)["peers"].find(peer.key());
       if (found != (*old)["peers"].end() && found->is_number() && peer.value().is_number()) {
@@ -80,8 +86,10 @@ inline Comparison compare_results(const nlohmann::json& before, const nlohmann::
   if (comparison.rows.empty()) throw UsageError("compare: the two files have no row in common");
   comparison.burst_mean = geometric_mean(burst);
   comparison.sustained_mean = geometric_mean(sustained);
+  comparison.dependent_mean = geometric_mean(dependent);
   comparison.peer_mean = geometric_mean(peers);
-  comparison.regressed = comparison.burst_mean > regression_threshold || comparison.sustained_mean > regression_threshold;
+  comparison.regressed = comparison.burst_mean > regression_threshold || comparison.sustained_mean > regression_threshold ||
+                         comparison.dependent_mean > regression_threshold;
   for (const Change& row : comparison.rows) comparison.regressed = comparison.regressed || row.regressed();
   return comparison;
 }
@@ -105,8 +113,8 @@ inline std::string to_text(const Comparison& comparison) {
   out += line;
   for (const Shape& shape : comparison.only_old) out += "only in the old file: " + shape.name + " " + shape.text() + "\n";
   for (const Shape& shape : comparison.only_new) out += "only in the new file: " + shape.name + " " + shape.text() + "\n";
-  std::snprintf(line, sizeof line, "geometric mean of new / old: burst %.3f, sustained %.3f, peers %.3f\n", comparison.burst_mean,
-                comparison.sustained_mean, comparison.peer_mean);
+  std::snprintf(line, sizeof line, "geometric mean of new / old: burst %.3f, sustained %.3f, dependent launch %.3f, peers %.3f\n",
+                comparison.burst_mean, comparison.sustained_mean, comparison.dependent_mean, comparison.peer_mean);
   out += line;
   out += comparison.regressed ? "slower by more than 3%: a regression\n" : "no regression\n";
   return out;

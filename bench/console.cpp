@@ -18,12 +18,13 @@ nlohmann::json common_context(const Options& options) {
                            : options.sustained == Sustained::mixed ? "mixed load"
                                                                    : "none";
   }
-  if (options.suite == Suite::gemm || options.suite == Suite::linear) {
+  if (options.suite != Suite::limits && options.suite != Suite::quantize) {
     context["family"] = kernel_name(options.kernel);
     context["output"] = output_name(options.output);
     context["bias"] = options.bias;
-    context["dependent_launch"] = options.dependent_launch;
   }
+  if (options.suite == Suite::gemm || options.suite == Suite::quantize) context["dependent_launch"] = options.dependent_launch;
+  if (!options.tuning_file.empty()) context["tuning"] = options.tuning_file;
   return context;
 }
 
@@ -57,7 +58,8 @@ void Console::next(int done, int total, const Shape& shape, double elapsed_secon
 
 void Console::row(const Row& row) {
   clear_progress();
-  if (!header_) std::printf("%s\n", table_header().c_str());
+  const auto column = row.dependent.median > 0 ? TableColumn::dependent_launch : TableColumn::limit_percent;
+  if (!header_) std::printf("%s\n", table_header(column).c_str());
   header_ = true;
   std::printf("%s\n", table_row(row).c_str());
   std::fflush(stdout);
@@ -66,6 +68,12 @@ void Console::row(const Row& row) {
 void Console::skip(const Shape& shape, const std::string& reason) const {
   clear_progress();
   std::printf("%-11s %-17s skipped: %s\n", shape.name.c_str(), shape.text().c_str(), reason.c_str());
+  std::fflush(stdout);
+}
+
+void Console::line(const std::string& text) const {
+  clear_progress();
+  std::printf("%s\n", text.c_str());
   std::fflush(stdout);
 }
 

@@ -19,11 +19,11 @@
 namespace w8a8::bench {
 
 // random.cu. Bell-shaped values: int8 with a standard deviation of 35, clipped at +-127; floating-point with one of 1; scales
-// positive, around 0.01. The same seed gives the same data.
+// positive, around `mean`. The same seed gives the same data.
 void fill_random(std::int8_t* data, std::size_t count, std::uint64_t seed);
 void fill_random(half* data, std::size_t count, std::uint64_t seed);
 void fill_random(__nv_fp8_e4m3* data, std::size_t count, std::uint64_t seed);
-void fill_random_scales(float* data, std::size_t count, std::uint64_t seed);
+void fill_random_scales(float* data, std::size_t count, std::uint64_t seed, float mean = 0.01f);
 
 inline std::size_t align_slice(double bytes) { return round_up<std::size_t>(static_cast<std::size_t>(bytes), 256); }
 
@@ -51,18 +51,21 @@ inline std::size_t scale_set_bytes(const Shape& shape) {
 /// Bytes of the pools.
 struct PoolSizes {
   std::size_t int8 = 0, fp16 = 0, fp8 = 0;
+  std::size_t fp16_out = 0;                ///< what fused quantizers update and write beside their codes
   std::size_t scales = 0;                  ///< per token and per channel, float; the bias is taken from here, too
   std::size_t out = 0;                     ///< one output: a model recycles its activation buffers, too
   std::size_t accumulators = 0;            ///< int32, of the peers that dequantize in a second kernel
   std::size_t codes = 0, code_scales = 0;  ///< what quantization writes
   std::size_t workspace = 0;
 
-  std::size_t total() const { return int8 + fp16 + fp8 + scales + out + accumulators + codes + code_scales + workspace; }
+  std::size_t total() const {
+    return int8 + fp16 + fp8 + fp16_out + scales + out + accumulators + codes + code_scales + workspace;
+  }
   PoolSizes& include(const PoolSizes& other) {
     const auto grow = [](std::size_t& a, std::size_t b) { a = std::max(a, b); };
     grow(int8, other.int8), grow(fp16, other.fp16), grow(fp8, other.fp8), grow(scales, other.scales);
     grow(out, other.out), grow(accumulators, other.accumulators), grow(codes, other.codes), grow(code_scales, other.code_scales);
-    grow(workspace, other.workspace);
+    grow(workspace, other.workspace), grow(fp16_out, other.fp16_out);
     return *this;
   }
 };
@@ -104,7 +107,7 @@ struct Pools {
   using Buffer = Tensor<T, 1, Device>;
 
   Buffer<std::int8_t> int8;
-  Buffer<half> fp16;
+  Buffer<half> fp16, fp16_out;
   Buffer<__nv_fp8_e4m3> fp8;
   Buffer<float> scales;
   Buffer<std::uint8_t> out, accumulators;
@@ -115,6 +118,7 @@ struct Pools {
   Pools(const PoolSizes& sizes, std::uint64_t seed)
       : int8(shape(sizes.int8)),
         fp16(shape(sizes.fp16 / 2)),
+        fp16_out(shape(sizes.fp16_out / 2)),
         fp8(shape(sizes.fp8)),
         scales(shape(sizes.scales / 4)),
         out(shape(sizes.out)),

@@ -1,6 +1,5 @@
 #include "gemm_call.cuh"
 #include "library_calls.hpp"
-#include "w8a8/quant/quantize.cuh"
 
 namespace w8a8::bench {
 
@@ -24,13 +23,5 @@ std::string gemm_kernel(Output output, const GemmArguments& arguments, const Gem
 std::size_t gemm_workspace(int m, int n, int k) { return gemm_workspace_bytes(m, n, k); }
 
 std::vector<std::string> all_configurations() { return gemm_configurations(); }
-
-void call_quantize(const void* x, std::int8_t* codes, float* scale, int m, int k, bool dependent_launch, cudaStream_t stream) {
-  QuantizeOptions options;
-  options.dependent_launch = dependent_launch;
-  quantize_per_token(TensorView<const half, 2, Device>(static_cast<const half*>(x), {m, k}),
-                     TensorView<std::int8_t, 2, Device>(codes, {m, k}), TensorView<float, 1, Device>(scale, {m}), stream,
-                     options);
-}
 
 }  // namespace w8a8::bench

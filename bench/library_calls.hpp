@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "options.hpp"
+#include "quantize_forms.hpp"
 #include "w8a8/gemm/problem.hpp"
 
 namespace w8a8::bench {
@@ -32,7 +33,23 @@ std::string gemm_kernel(Output output, const GemmArguments& arguments, const Gem
 std::size_t gemm_workspace(int m, int n, int k);
 std::vector<std::string> all_configurations();
 
-/// quantize_per_token() of x, M x K of half, dense.
-void call_quantize(const void* x, std::int8_t* codes, float* scale, int m, int k, bool dependent_launch, cudaStream_t stream);
+/// Operands of a form of quantization, all M x K and dense but x and y, whose rows may lie `stride` elements apart (0: dense).
+/// What the form does not take is null.
+struct QuantizeArguments {
+  QuantizeKind kind = QuantizeKind::per_token;
+  int m = 0, k = 0;
+  const half* x = nullptr;
+  const half* y = nullptr;       ///< up, of silu_mul
+  half* residual = nullptr;      ///< updated
+  half* values = nullptr;        ///< written
+  const half* weight = nullptr;  ///< K
+  const half* bias = nullptr;    ///< K
+  std::int8_t* codes = nullptr;
+  float* scale = nullptr;              ///< M
+  std::int32_t* zero_point = nullptr;  ///< M
+  std::int64_t stride = 0;
+};
+
+void call_quantize(const QuantizeArguments& arguments, bool dependent_launch, cudaStream_t stream);
 
 }  // namespace w8a8::bench

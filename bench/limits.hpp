@@ -37,6 +37,9 @@ struct Limits {
     return below->us * bytes / below->bytes;
   }
 
+  /// Time of moving `bytes`, reads and writes together, at the rate of a large copy; 0 where unknown.
+  double copy_us(double bytes) const { return dram_copy_gbps > 0 ? bytes / dram_copy_gbps * 1e-3 : 0; }
+
   /// The larger of streaming the bytes and of the operations at the issue rate of the card's best instruction; 0 where unknown.
   double limit_us(double bytes, double operations) const {
     return std::max(stream_us(bytes), best_tops() > 0 ? operations / best_tops() * 1e-6 : 0.0);

@@ -6,7 +6,8 @@
 
 #include "compare.hpp"
 #include "library_calls.hpp"
-#include "options.hpp"
+#include "parse_options.hpp"
+#include "quantize_forms.hpp"
 #include "suites.hpp"
 #include "w8a8/support/device.hpp"
 
@@ -16,7 +17,7 @@ using namespace w8a8;
 using namespace w8a8::bench;
 
 void print_list() {
-  std::printf("device: %s\n\nsuites: gemm, quantize, linear, limits, compare\n\npresets:\n",
+  std::printf("device: %s\n\nsuites: gemm, quantize, linear, sweep, chain, tune, limits, compare\n\npresets:\n",
               has_cuda_device() ? device_name(current_device().ordinal).c_str() : "none");
   for (const Preset& preset : presets()) {
     std::printf("  %-14s %s\n", preset.name.c_str(), preset.description.c_str());
@@ -26,12 +27,16 @@ void print_list() {
     for (const Shape& shape : preset.further) shapes += " " + shape.name + " " + shape.text();
     std::printf("                %s\n", shapes.c_str() + 1);
     if (preset.tokens.empty()) continue;
+    const std::vector<int>& m = preset.tokens;
     std::string tokens;
-    for (const int m : preset.tokens) tokens += (tokens.empty() ? "" : ",") + std::to_string(m);
+    for (const int each : m) tokens += (tokens.empty() ? "" : ",") + std::to_string(each);
+    if (m.size() > 20) tokens = std::to_string(m.front()) + "-" + std::to_string(m.back());
     std::printf("                 M = %s\n", tokens.c_str());
   }
   std::printf("\npeers:\n");
   for (const std::string& peer : peer_names()) std::printf("  %s\n", peer.c_str());
+  std::printf("\nforms of quantization:\n");
+  for (const QuantizeForm& form : quantize_forms()) std::printf("  %-17s %s\n", form.name, form.function);
   std::printf("\nkernel families: auto, sm80, sm90, host\nconfigurations:\n");
   for (const std::string& name : all_configurations()) std::printf("  %s\n", name.c_str());
 }
@@ -67,7 +72,7 @@ int measure(Options options) {
     options.shapes = preset_shapes("host");
     report = run_host_suite(options);
   }
-  if (!options.json.empty()) write_results(to_json(report), options.json, true);
+  if (!options.json.empty() && options.suite != Suite::tune) write_results(to_json(report), options.json, true);
   return 0;
 }
 

@@ -176,7 +176,21 @@ std::size_t limits_pool_bytes() {
   return std::min<std::size_t>(std::size_t{1} << 30, free / 4 / 4096 * 4096);
 }
 
-Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t* pool, std::size_t bytes) {
+void stream_read(int way, const void* data, std::size_t bytes, int multiprocessors, unsigned* never, cudaStream_t stream) {
+  const auto run = [&](auto kernel, int blocks_per_sm) {
+    launch("stream_read_kernel", kernel,
+           {static_cast<unsigned>(blocks_per_sm * multiprocessors), stream_threads, 1, 0, false, stream},
+           static_cast<const uint4*>(data), static_cast<std::int64_t>(bytes / 16), never);
+  };
+  switch (way) {
+    case 0: return run(stream_read_kernel<1>, 4);
+    case 1: return run(stream_read_kernel<2>, 4);
+    case 2: return run(stream_read_kernel<4>, 2);
+    default: return run(stream_read_kernel<8>, 2);
+  }
+}
+
+Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t* pool, std::size_t bytes, bool only_memory) {
   Limits limits;
   Tensor<std::int32_t, 1, Device> never({4});
   const int sms = device.multiprocessors;
@@ -189,23 +203,20 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
                                              1.0}})[0];
 
   // Streaming reads: for each size the best of a few ways to read; rotating sets, as everywhere.
-  const auto read_work = [&](auto kernel, double size, int blocks_per_sm) {
+  const auto read_work = [&](int way, double size) {
     const std::size_t set_bytes = round_up<std::size_t>(static_cast<std::size_t>(size), 4096);
     const int sets = std::max(1, std::min(input_sets(size, device.l2_bytes), static_cast<int>(bytes / set_bytes)));
-    const unsigned grid = static_cast<unsigned>(blocks_per_sm * sms);
     return Work{"read", sets, [=, &never](int set, cudaStream_t stream) {
-                  launch("stream_read_kernel", kernel, {grid, stream_threads, 1, 0, false, stream},
-                         reinterpret_cast<const uint4*>(pool + set * set_bytes), static_cast<std::int64_t>(size / 16),
-                         reinterpret_cast<unsigned*>(never.data()));
+                  stream_read(way, pool + set * set_bytes, static_cast<std::size_t>(size), sms,
+                              reinterpret_cast<unsigned*>(never.data()), stream);
                 }};
   };
   for (const double size : {1e6, 2.5e6, 5e6, 10e6, 25e6, 45e6, 67e6, 117e6, 235e6, 470e6, 1e9}) {
     if (size > static_cast<double>(bytes)) break;
     const double guess = 2 + size / 3e6;
-    const std::vector<double> times = burst_us(timer, {{read_work(stream_read_kernel<1>, size, 4), guess},
-                                                       {read_work(stream_read_kernel<2>, size, 4), guess},
-                                                       {read_work(stream_read_kernel<4>, size, 2), guess},
-                                                       {read_work(stream_read_kernel<8>, size, 2), guess}});
+    std::vector<std::pair<Work, double>> works;
+    for (int way = 0; way < stream_read_ways; ++way) works.emplace_back(read_work(way, size), guess);
+    const std::vector<double> times = burst_us(timer, works);
     const double best = *std::min_element(times.begin(), times.end());
     limits.stream_read.push_back({size, best});
     limits.dram_read_gbps = std::max(limits.dram_read_gbps, size >= reuse_bytes ? size / best * 1e-3 : 0.0);
@@ -223,6 +234,8 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
                          }},
                         static_cast<double>(half_bytes) / 1e6}})[0];
   limits.dram_copy_gbps = 2.0 * static_cast<double>(half_bytes) / copy_us * 1e-3;
+
+  if (only_memory) return limits;
 
   // Tensor cores. A launch lasts two to three milliseconds, so that filling shared memory does not count.
   constexpr int iterations = 4000, mma_iterations = 15000;

@@ -3,6 +3,7 @@
 #include <cuda_fp8.h>
 
 #include <limits>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace w8a8::bench {
 namespace {
 
 constexpr std::size_t workspace_bytes = 64 << 20;
-constexpr int heuristics = 8;
+constexpr int most_trials = 16;
 
 void check_cublas(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS) throw Error(call, "status", "CUBLAS_STATUS_SUCCESS", cublasLtGetStatusString(status));
@@ -136,7 +137,28 @@ std::shared_ptr<CublasPeers::Product> CublasPeers::make_product(const std::strin
   return good ? product : nullptr;
 }
 
-std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shape, double guess_us, const void* x) {
+std::string CublasPeers::kernel(const std::string& peer, const Shape& shape) const {
+  const auto found = chosen_.find({peer, shape.m, shape.n, shape.k});
+  if (found == chosen_.end() || !found->second) return "";
+  const cublasLtMatmulAlgo_t& algorithm = found->second->algorithm;
+  std::ostringstream text;
+  const auto add = [&](const char* label, cublasLtMatmulAlgoConfigAttributes_t attribute) {
+    std::uint32_t value = 0;
+    std::size_t written = 0;
+    if (cublasLtMatmulAlgoConfigGetAttribute(&algorithm, attribute, &value, sizeof value, &written) == CUBLAS_STATUS_SUCCESS) {
+      text << (text.tellp() > 0 ? " " : "") << label << value;
+    }
+  };
+  add("algo", CUBLASLT_ALGO_CONFIG_ID);
+  add("tile", CUBLASLT_ALGO_CONFIG_TILE_ID);
+  add("stages", CUBLASLT_ALGO_CONFIG_STAGES_ID);
+  add("splitk", CUBLASLT_ALGO_CONFIG_SPLITK_NUM);
+  return text.str();
+}
+
+std::optional<Work> CublasPeers::work(const std::string& name, const Shape& shape, double guess_us, const Activations& x) {
+  const bool alone = name == part_int8, only_dequantize = name == part_dequantize;
+  const std::string peer = alone || only_dequantize ? peer_int8 : name;
   const bool integer = peer == peer_int8, half_operands = peer == peer_fp16;
   const double element = half_operands ? 2 : 1;
   const OperandSets inputs(shape, element, l2_bytes_);
@@ -146,11 +168,19 @@ std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shap
                          : integer     ? reinterpret_cast<const std::uint8_t*>(pools_.int8.data())
                                        : reinterpret_cast<const std::uint8_t*>(pools_.fp8.data());
   const auto multiply_set = [=](Product& product, int set, cudaStream_t stream) {
-    product.bind(pools_.scale_set(shape, set));
+    Pools::ScaleSet scales = pools_.scale_set(shape, set);
+    if (x.token_scale) scales.token = x.token_scale;
+    product.bind(scales);
     void* d = integer ? static_cast<void*>(sums) : out;
-    return product.enqueue(handle_, operands + inputs.w(set), x ? x : operands + inputs.x(set), d,
+    return product.enqueue(handle_, operands + inputs.w(set), x.x ? x.x : operands + inputs.x(set), d,
                            const_cast<std::uint8_t*>(workspace_.data()), stream);
   };
+  const auto dequantize_set = [=](int set, cudaStream_t stream) {
+    const Pools::ScaleSet scales = pools_.scale_set(shape, set);
+    dequantize_peer(sums, x.token_scale ? x.token_scale : scales.token, scales.channel, bias_ ? scales.bias : nullptr, out,
+                    output_, shape.m, shape.n, stream);
+  };
+  if (only_dequantize) return Work{name, inputs.sets, dequantize_set};
 
   std::shared_ptr<Product>& product = chosen_[{peer, shape.m, shape.n, shape.k}];
   if (!product) {
@@ -165,11 +195,11 @@ std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shap
       check_cublas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
       cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes,
                                            sizeof workspace_bytes);
-      cublasLtMatmulHeuristicResult_t found[heuristics];
+      cublasLtMatmulHeuristicResult_t found[most_trials];
       int count = 0;
       const cublasStatus_t status =
           cublasLtMatmulAlgoGetHeuristic(handle_, candidate->description, candidate->a, candidate->b, candidate->d, candidate->d,
-                                         preference, heuristics, found, &count);
+                                         preference, std::min(trials_, most_trials), found, &count);
       cublasLtMatmulPreferenceDestroy(preference);
       if (status != CUBLAS_STATUS_SUCCESS) continue;
       cublasLtMatmulAlgo_t best{};
@@ -200,12 +230,9 @@ std::optional<Work> CublasPeers::work(const std::string& peer, const Shape& shap
   }
 
   const std::shared_ptr<Product> kept = product;
-  return Work{peer, inputs.sets, [=](int set, cudaStream_t stream) {
+  return Work{name, inputs.sets, [=](int set, cudaStream_t stream) {
                 check_cublas(multiply_set(*kept, set, stream), "cublasLtMatmul");
-                if (!integer) return;
-                const Pools::ScaleSet scales = pools_.scale_set(shape, set);
-                dequantize_peer(sums, scales.token, scales.channel, bias_ ? scales.bias : nullptr, out, output_, shape.m, shape.n,
-                                stream);
+                if (integer && !alone) dequantize_set(set, stream);
               }};
 }
 

@@ -15,6 +15,16 @@
 
 namespace w8a8::bench {
 
+/// Activations that a quantizer wrote: they take the place of the pool's in every set. Null: the pool's.
+struct Activations {
+  const void* x = nullptr;
+  const float* token_scale = nullptr;  ///< for row-wise scales
+};
+
+/// The parts of peer_int8: its product to int32, and the dequantization of what lies in its buffer.
+inline constexpr const char* part_int8 = "cublaslt_int8_to_s32";
+inline constexpr const char* part_dequantize = "dequantize";
+
 /// cuBLASLt on the current device. `pools` must outlive it and the contenders that it makes.
 class CublasPeers {
  public:
@@ -23,8 +33,14 @@ class CublasPeers {
 
   /// The work of a peer (a name of peer_names()) on a shape, its algorithm chosen by timing what the heuristics offer; empty
   /// where cuBLASLt offers none for this card, version or shape. The choice is kept for the shape. `guess_us`: about what it
-  /// takes. `x`, where given, takes the place of the pool's activations in every set.
-  std::optional<Work> work(const std::string& peer, const Shape& shape, double guess_us, const void* x = nullptr);
+  /// takes. Also of the parts of peer_int8: part_int8, part_dequantize.
+  std::optional<Work> work(const std::string& peer, const Shape& shape, double guess_us, const Activations& x = {});
+
+  /// What cuBLASLt runs for a peer whose work() was asked for: the algorithm's number and its main settings.
+  std::string kernel(const std::string& peer, const Shape& shape) const;
+
+  /// How many of the heuristics' offers work() tries.
+  void set_trials(int trials) { trials_ = trials; }
 
   static std::string version();
 
@@ -37,6 +53,7 @@ class CublasPeers {
   double l2_bytes_;
   Output output_;
   bool bias_;
+  int trials_ = 8;
   cublasLtHandle_t handle_ = nullptr;
   Tensor<std::uint8_t, 1, Device> workspace_;
   std::map<std::tuple<std::string, int, int, int>, std::shared_ptr<Product>> chosen_;

@@ -8,22 +8,23 @@
 
 namespace w8a8::bench {
 
-inline constexpr double reuse_bytes = 300e6;          ///< bytes read between two uses of one input set, where L2 is smaller
-inline constexpr double burst_idle_seconds = 0.100;   ///< idle time before a burst
-inline constexpr double burst_load_us = 40e3;         ///< longest load of a burst
-inline constexpr double sustained_load_us = 400e3;    ///< load before a sustained figure
-inline constexpr double graph_us = 2e3;               ///< a graph lasts about this long: launch gaps of a replay vanish in it
-inline constexpr int maximum_launches = 1024;         ///< of a graph
-inline constexpr double sustained_sample_us = 100e3;  ///< time spent on the samples of a sustained figure
+inline constexpr double reuse_bytes = 300e6;         ///< bytes read between two uses of one input set, where L2 is smaller
+inline constexpr double burst_idle_seconds = 0.100;  ///< idle time before a burst
+inline constexpr double burst_load_us = 40e3;        ///< longest load of a burst
+inline constexpr double sustained_load_us = 400e3;   ///< load before the first sustained figure of a row
+inline constexpr double own_load_us = 100e3;         ///< of it, or on top of it, the contender's own
+inline constexpr double graph_us = 2e3;              ///< a graph lasts about this long: launch gaps of a replay vanish in it
+inline constexpr int maximum_launches = 1024;        ///< of a graph
+inline constexpr double sustained_sample_us = 80e3;  ///< time spent on the samples of a sustained figure
 
 /// Rotating input sets of `set_bytes` so that every use of a set finds it in DRAM: 300 MB or three times L2 between reuses.
 inline int input_sets(double set_bytes, double l2_bytes) {
   return static_cast<int>(std::max(1.0, std::ceil(std::max(reuse_bytes, 3 * l2_bytes) / std::max(set_bytes, 1.0))));
 }
 
-/// Launches of a graph whose launches take `us` each: about graph_us, and whole rotations where they fit.
-inline int graph_launches(double us, int sets) {
-  const int wanted = static_cast<int>(std::clamp(std::ceil(graph_us / std::max(us, 0.1)), 1.0, double(maximum_launches)));
+/// Launches of a graph whose launches take `us` each: about wanted_us, and whole rotations where they fit.
+inline int graph_launches(double us, int sets, double wanted_us = graph_us) {
+  const int wanted = static_cast<int>(std::clamp(std::ceil(wanted_us / std::max(us, 0.1)), 1.0, double(maximum_launches)));
   const int rotations = (wanted + sets - 1) / sets;
   return rotations * sets <= maximum_launches ? rotations * sets : maximum_launches;
 }
@@ -33,10 +34,12 @@ inline int burst_samples(double replay_us) {
   return static_cast<int>(std::clamp(std::floor(burst_load_us / std::max(replay_us, 1.0)) - 1, 1.0, 7.0));
 }
 
-/// Rounds of `round_us` that make up the load before a sustained figure.
-inline int load_rounds(double round_us) { return static_cast<int>(std::ceil(sustained_load_us / std::max(round_us, 1.0))); }
+/// Rounds of `round_us` that make up a load.
+inline int load_rounds(double round_us, double load_us = sustained_load_us) {
+  return static_cast<int>(std::ceil(load_us / std::max(round_us, 1.0)));
+}
 
-/// Timed rounds of a sustained figure: about 100 ms, because the clock swings by itself within tens of milliseconds.
+/// Timed rounds of a sustained figure: about 80 ms, because the clock swings by itself within tens of milliseconds.
 inline int sustained_rounds(double round_us) {
   return static_cast<int>(std::clamp(std::floor(sustained_sample_us / std::max(round_us, 1.0)), 3.0, 50.0));
 }
@@ -47,15 +50,21 @@ struct RowPlan {
   bool sustained = true;
 };
 
-/// `seconds` left for each remaining row (<= 0: no budget), with `contenders` measured in it and `sustained_loads` loads of 400
-/// ms before sustained figures: one a contender, one for all, or none.
-inline RowPlan plan_row(double seconds, int contenders, int sustained_loads) {
-  if (seconds <= 0) return {2, sustained_loads > 0};
-  const double setup = 0.05 * contenders, sustained = sustained_loads * (sustained_load_us + sustained_sample_us) * 1e-6;
+/// Seconds that the sustained figures of a row take: all contenders in turn (`mixed`), or each after a load of its own.
+inline double sustained_seconds(int contenders, bool mixed) {
+  const double first = sustained_load_us + sustained_sample_us, each = own_load_us + sustained_sample_us;
+  return 1e-6 * (mixed ? first : first + (contenders - 1) * each);
+}
+
+/// `seconds` left for each remaining row (<= 0: no budget), with `contenders` measured in it, whose sustained figures take
+/// `sustained` seconds together; 0: there are none.
+inline RowPlan plan_row(double seconds, int contenders, double sustained) {
+  if (seconds <= 0) return {2, sustained > 0};
+  const double setup = 0.05 * contenders;
   const double burst = contenders * (burst_idle_seconds + 0.5 * burst_load_us * 1e-6);
   if (seconds < setup + burst) return {0, false};
   if (seconds < setup + burst + sustained) return {1, false};
-  return {std::min(5, static_cast<int>((seconds - setup - sustained) / burst)), sustained_loads > 0};
+  return {std::min(5, static_cast<int>((seconds - setup - sustained) / burst)), sustained > 0};
 }
 
 }  // namespace w8a8::bench

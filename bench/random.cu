@@ -38,7 +38,8 @@ struct ToFp8 {
   W8A8_DEVICE __nv_fp8_e4m3 operator()(std::uint32_t word) const { return __nv_fp8_e4m3(bell(word)); }
 };
 struct ToScale {
-  W8A8_DEVICE float operator()(std::uint32_t word) const { return 0.01f + 0.001f * bell(word); }
+  float mean;
+  W8A8_DEVICE float operator()(std::uint32_t word) const { return mean * (1 + 0.1f * bell(word)); }
 };
 
 template <class T, class Convert>
@@ -63,6 +64,8 @@ void fill(T* data, std::size_t count, std::uint64_t seed, Convert convert) {
 void fill_random(std::int8_t* data, std::size_t count, std::uint64_t seed) { fill(data, count, seed, ToInt8{}); }
 void fill_random(half* data, std::size_t count, std::uint64_t seed) { fill(data, count, seed, ToHalf{}); }
 void fill_random(__nv_fp8_e4m3* data, std::size_t count, std::uint64_t seed) { fill(data, count, seed, ToFp8{}); }
-void fill_random_scales(float* data, std::size_t count, std::uint64_t seed) { fill(data, count, seed, ToScale{}); }
+void fill_random_scales(float* data, std::size_t count, std::uint64_t seed, float mean) {
+  fill(data, count, seed, ToScale{mean});
+}
 
 }  // namespace w8a8::bench

@@ -25,8 +25,11 @@ struct Row {
   double sm_mhz_sustained = 0;  ///< SM clock in the sustained figure
   double operations = 0, bytes = 0;
   double limit_us = 0;
+  Summary dependent, dependent_sustained;  ///< with dependent launch, in the suites that measure both
+  double copy_fraction = 0;                ///< of the card's copy bandwidth, in the suite that is to reach it
   std::map<std::string, Summary> peers, peers_sustained;
   std::map<std::string, std::string> peer_kernels;  ///< what the peer ran, where it can be told
+  std::map<std::string, Summary> peer_parts;        ///< kernels of a peer, each for itself: no peers of ours
 
   /// True where the row or one of its peers scattered too much to be trusted.
   bool noisy() const {
@@ -47,6 +50,7 @@ struct Report {
     std::string reason;
   };
   std::vector<Skipped> skipped;
+  nlohmann::json summary;  ///< what the suite reads out of its rows; null for none
 };
 
 namespace detail {
@@ -101,7 +105,13 @@ inline nlohmann::json to_json(const Row& row) {
                          {"noisy", row.noisy()},
                          {"peers", detail::figures(row.peers)},
                          {"peers_sustained", detail::figures(row.peers_sustained)}};
+  if (row.dependent.median > 0) {
+    json["us_dependent_launch"] = figure(row.dependent.median);
+    json["us_dependent_launch_sustained"] = figure(row.dependent_sustained.median);
+  }
+  if (row.copy_fraction > 0) json["copy_fraction"] = figure(row.copy_fraction);
   if (!row.peer_kernels.empty()) json["peer_kernels"] = row.peer_kernels;
+  if (!row.peer_parts.empty()) json["peer_parts"] = detail::figures(row.peer_parts);
   return json;
 }
 
@@ -115,6 +125,7 @@ inline nlohmann::json to_json(const Report& report) {
   nlohmann::json json = {
       {"suite", report.suite}, {"context", report.context}, {"limits", to_json(report.limits)}, {"results", results}};
   if (!skipped.empty()) json["skipped"] = skipped;
+  if (!report.summary.is_null()) json["summary"] = report.summary;
   return json;
 }
 
@@ -168,12 +179,28 @@ inline nlohmann::json read_results(const std::string& file) {
   return json;
 }
 
+/// The text of a result file: a line a row, so that a change of one row is a change of one line.
+inline std::string result_text(const nlohmann::json& json) {
+  std::string text = "{";
+  for (const auto& member : json.items()) {
+    text += (text.size() > 1 ? ",\n " : "\n ") + nlohmann::json(member.key()).dump() + ": ";
+    if (member.key() == "results" && !member.value().empty()) {
+      std::string rows;
+      for (const nlohmann::json& row : member.value()) rows += (rows.empty() ? "[\n  " : ",\n  ") + row.dump();
+      text += rows + "\n ]";
+    } else {
+      text += member.value().dump();
+    }
+  }
+  return text + "\n}\n";
+}
+
 /// Writes by way of FILE.part, so that a run that is cut off leaves no file that looks whole. Throws UsageError.
 inline void write_results(const nlohmann::json& json, const std::string& file, bool complete) {
   const std::string part = file + ".part";
   {
     std::ofstream stream(part);
-    stream << json.dump(1) << "\n";
+    stream << result_text(json);
     if (!stream) throw UsageError("--json: cannot write " + part);
   }
   if (complete && std::rename(part.c_str(), file.c_str()) != 0) throw UsageError("--json: cannot write " + file);
@@ -197,11 +224,14 @@ inline std::string short_peer(const std::string& name) {
 
 }  // namespace detail
 
-/// The heads of the table; it fits 80 columns. Times in microseconds.
-inline std::string table_header() {
+/// What the rows of a table have in the column after the limit.
+enum class TableColumn { limit_percent, dependent_launch };
+
+/// The heads of the table; it fits 80 columns. Times in microseconds; "pdl": with programmatic dependent launch.
+inline std::string table_header(TableColumn column = TableColumn::limit_percent) {
   char line[128];
-  std::snprintf(line, sizeof line, "%-11s %-17s %7s %7s %5s  %-17s %6s", "name", "MxNxK", "us", "limit", "%lim", "best peer",
-                "ratio");
+  std::snprintf(line, sizeof line, "%-11s %-17s %7s %7s %7s %-16s %6s", "name", "MxNxK", "us", "limit",
+                column == TableColumn::limit_percent ? "%lim" : "pdl us", "best peer", "ratio");
   return line;
 }
 
@@ -222,12 +252,22 @@ inline std::string table_row(const Row& row) {
     std::snprintf(text, sizeof text, "%.2fx", best_us / us);
     ratio = text;
   }
-  char percent[16] = "-";
-  if (row.limit_us > 0 && us > 0) std::snprintf(percent, sizeof percent, "%.0f%%", 100 * row.limit_us / us);
-  const Shape& s = row.shape;
-  std::snprintf(text, sizeof text, "%-11s %-17s %7s %7s %5s  %-17s %6s%s", s.name.c_str(), s.text().c_str(),
+  std::string third = "-";
+  if (row.dependent.median > 0) {
+    third = detail::short_number(row.dependent.median);
+  } else if (row.limit_us > 0 && us > 0) {
+    char percent[16];
+    std::snprintf(percent, sizeof percent, "%.0f%%", 100 * row.limit_us / us);
+    third = percent;
+  }
+  // A name that is too long for its column borrows from the shape's, which is flushed right then.
+  const std::string size = row.shape.text();
+  std::string label = row.shape.name + std::string(row.shape.name.size() < 11 ? 11 - row.shape.name.size() : 0, ' ') + ' ';
+  if (row.shape.name.size() > 11 && label.size() + size.size() < 29) label.resize(29 - size.size(), ' ');
+  label += size;
+  std::snprintf(text, sizeof text, "%-29s %7s %7s %7s %-16s %6s%s", label.c_str(),
                 us > 0 ? detail::short_number(us).c_str() : "-",
-                row.limit_us > 0 ? detail::short_number(row.limit_us).c_str() : "-", percent, best.c_str(), ratio.c_str(),
+                row.limit_us > 0 ? detail::short_number(row.limit_us).c_str() : "-", third.c_str(), best.c_str(), ratio.c_str(),
                 row.noisy() ? " ~" : "");
   return text;
 }

@@ -22,7 +22,10 @@ struct Shape {
   int m = 0, n = 0, k = 0;
 
   double operations() const { return 2.0 * m * n * k; }
-  std::string text() const { return std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k); }
+  /// "16x6144x4096"; "16x4096" where there is no N.
+  std::string text() const {
+    return std::to_string(m) + "x" + (n > 0 ? std::to_string(n) + "x" : std::string()) + std::to_string(k);
+  }
 };
 
 inline bool operator==(const Shape& a, const Shape& b) { return a.name == b.name && a.m == b.m && a.n == b.n && a.k == b.k; }
@@ -40,6 +43,16 @@ struct Preset {
   std::vector<int> tokens;
   std::vector<Shape> further;  ///< rows that do not follow the layers x tokens pattern
 };
+
+/// Every M of a sweep, where none is asked for.
+inline const std::vector<int>& sweep_tokens() {
+  static const std::vector<int> tokens = [] {
+    std::vector<int> all;
+    for (int m = 1; m <= 300; ++m) all.push_back(m);
+    return all;
+  }();
+  return tokens;
+}
 
 inline const std::vector<Preset>& presets() {
   static const std::vector<int> decode_to_prefill = {1, 16, 64, 128, 256, 512, 1024, 4096, 8192};
@@ -88,6 +101,28 @@ inline const std::vector<Preset>& presets() {
         {"sq4k", 4096, 4096, 4096},
         {"sq8k", 8192, 8192, 8192},
         {"sq16k", 16384, 16384, 16384}}},
+      {"layers",
+       "whole layers: those of the anchors, and Llama 3 8B's output projection",
+       {{"l8b_qkv", 6144, 4096},
+        {"l8b_o", 4096, 4096},
+        {"l8b_gateup", 28672, 4096},
+        {"l8b_down", 4096, 14336},
+        {"l70_o", 8192, 8192},
+        {"l70_down", 8192, 28672},
+        {"siglip_fc1", 4304, 1152}},
+       {1, 16, 64, 256, 1024, 4096, 8192},
+       {}},
+      {"quantize",
+       "activations: a few tokens, and 32 Mi elements or more of several K",
+       {},
+       {},
+       {{"few", 16, 0, 4096},
+        {"k1152", 32768, 0, 1152},
+        {"k4096", 8192, 0, 4096},
+        {"k8192", 4096, 0, 8192},
+        {"k14336", 2560, 0, 14336}}},
+      {"sweep", "every M", {{"6144x4096", 6144, 4096}, {"4096x14336", 4096, 14336}}, sweep_tokens(), {}},
+      {"chain", "tokens of a decoding step", {{"llama3-8b", 0, 4096}}, {1, 8, 32}, {}},
       {"host",
        "small shapes for the CPU family",
        {{"small", 256, 512}, {"ragged", 100, 333}, {"siglip_fc1", 4304, 1152}},
@@ -95,6 +130,13 @@ inline const std::vector<Preset>& presets() {
        {}},
   };
   return all;
+}
+
+/// A layer at each M.
+inline std::vector<Shape> layer_shapes(const Layer& layer, const std::vector<int>& tokens) {
+  std::vector<Shape> shapes;
+  for (const int m : tokens) shapes.push_back({layer.name, m, layer.n, layer.k});
+  return shapes;
 }
 
 /// The rows of a preset; `tokens`, where given, replaces its list of M. Throws UsageError for an unknown name.
@@ -134,8 +176,10 @@ inline int parse_size(const std::string& flag, const std::string& word) {
   return static_cast<int>(value);
 }
 
-/// "16x6144x4096" as a shape. Throws UsageError that names `flag`.
-inline Shape parse_shape(const std::string& flag, const std::string& word) {
+namespace detail {
+
+/// "16x6144x4096" as its sizes; `count` of them, written like `example`.
+inline std::vector<int> parse_sizes(const std::string& flag, const std::string& word, std::size_t count, const char* example) {
   std::vector<std::string> sizes(1);
   for (const char c : word) {
     if (c == 'x' || c == 'X') {
@@ -144,8 +188,24 @@ inline Shape parse_shape(const std::string& flag, const std::string& word) {
       sizes.back() += c;
     }
   }
-  if (sizes.size() != 3) throw UsageError(flag + ": expected MxNxK such as 16x6144x4096, got '" + word + "'");
-  return {"custom", parse_size(flag, sizes[0]), parse_size(flag, sizes[1]), parse_size(flag, sizes[2])};
+  if (sizes.size() != count) throw UsageError(flag + ": expected " + example + ", got '" + word + "'");
+  std::vector<int> values;
+  for (const std::string& size : sizes) values.push_back(parse_size(flag, size));
+  return values;
+}
+
+}  // namespace detail
+
+/// "16x6144x4096" as a shape. Throws UsageError that names `flag`.
+inline Shape parse_shape(const std::string& flag, const std::string& word) {
+  const std::vector<int> sizes = detail::parse_sizes(flag, word, 3, "MxNxK such as 16x6144x4096");
+  return {"custom", sizes[0], sizes[1], sizes[2]};
+}
+
+/// "6144x4096" as a layer of that name. Throws UsageError that names `flag`.
+inline Layer parse_layer(const std::string& flag, const std::string& word) {
+  const std::vector<int> sizes = detail::parse_sizes(flag, word, 2, "NxK such as 6144x4096");
+  return {std::to_string(sizes[0]) + "x" + std::to_string(sizes[1]), sizes[0], sizes[1]};
 }
 
 }  // namespace w8a8::bench

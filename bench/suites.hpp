@@ -8,7 +8,7 @@
 
 namespace w8a8::bench {
 
-/// gemm, quantize, linear or limits on the current CUDA device. Rows are printed as they are done.
+/// Any suite but compare, on the current CUDA device. Rows are printed as they are done.
 Report run_gpu_suite(const Options& options);
 
 /// The GEMM on the CPU, beside a plain triple loop.
@@ -24,6 +24,7 @@ class Console {
   void limits(const Limits& limits) const;
   void next(int done, int total, const Shape& shape, double elapsed_seconds) const;
   void row(const Row& row);
+  void line(const std::string& text) const;
   void skip(const Shape& shape, const std::string& reason) const;
 
  private:

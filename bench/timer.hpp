@@ -92,6 +92,7 @@ struct Contender {
   GraphExec graph;
   std::vector<double> burst, sustained;
   std::vector<double> burst_mhz, sustained_mhz;  ///< SM clock during the samples
+  bool only_burst = false;                       ///< no sustained figure, and one burst is enough
 };
 
 /// Measures contenders on one stream. Not thread-safe.
@@ -117,8 +118,13 @@ class Timer {
   Contender prepare(Work work, double guess_us) {
     const int pilot = static_cast<int>(std::clamp(300.0 / std::max(guess_us, 1.0), 1.0, 64.0));
     const double us = estimate(work, pilot);
+    return capture(std::move(work), us, graph_us);
+  }
+
+  /// The same where a launch is known to take about `us`: no pilot run, a graph of about `wanted_us`.
+  Contender capture(Work work, double us, double wanted_us) {
     Contender contender;
-    contender.launches = graph_launches(us, work.sets);
+    contender.launches = graph_launches(us, work.sets, wanted_us);
     contender.replay_us = us * contender.launches;
     contender.graph = make_graph(work, contender.launches, stream());
     contender.work = std::move(work);
@@ -126,12 +132,13 @@ class Timer {
   }
 
   /// A burst of each contender in turn, `rounds` times over: 100 ms of idling, one replay that warms up, then the samples.
-  /// `idle_seconds` may be less for work that the clock hardly touches.
-  void burst(std::vector<Contender>& contenders, int rounds, double idle_seconds = burst_idle_seconds) {
+  /// `idle_seconds` and `most_samples` may be less for work that the clock hardly touches.
+  void burst(std::vector<Contender>& contenders, int rounds, double idle_seconds = burst_idle_seconds, int most_samples = 7) {
     for (int round = 0; round < rounds; ++round) {
       for (Contender& contender : contenders) {
+        if (contender.only_burst && round > 0) continue;
         std::this_thread::sleep_for(std::chrono::duration<double>(idle_seconds));
-        const int samples = burst_samples(contender.replay_us);
+        const int samples = std::min(most_samples, burst_samples(contender.replay_us));
         replay(contender.graph);
         for (int i = 0; i < samples; ++i) timed_replay(contender.graph, i);
         const double megahertz = clock_until_done(samples - 1);
@@ -141,36 +148,48 @@ class Timer {
     }
   }
 
-  /// 400 ms of load, then timed replays without a pause. The load is each contender's own, so that each runs at the clock that it
-  /// leaves itself; or, where `mixed`, all contenders take turns, replay by replay, and share a clock. Contender `first` begins:
-  /// let it change from row to row, for the card is coolest then.
+  /// 400 ms of load, then timed replays without a pause. One contender after the other: the first loads the card for 400 ms, each
+  /// of the others takes over the loaded card for 100 ms before it is timed, so that each runs at the clock that it leaves
+  /// itself; or, where `mixed`, all take turns, replay by replay, and share a clock. Contender `first` begins: let it change from
+  /// row to row, for the card is coolest then.
   void sustained(std::vector<Contender>& contenders, bool mixed, std::size_t first = 0) {
-    if (mixed) return sustained(contenders.data(), contenders.size());
-    for (std::size_t i = 0; i < contenders.size(); ++i) sustained(&contenders[(first + i) % contenders.size()], 1);
+    std::vector<Contender*> chosen;
+    for (std::size_t i = 0; i < contenders.size(); ++i) {
+      Contender& contender = contenders[(first + i) % contenders.size()];
+      if (!contender.only_burst) chosen.push_back(&contender);
+    }
+    if (mixed) return sustained(chosen, sustained_load_us);
+    double load_us = sustained_load_us;
+    for (Contender* contender : chosen) {
+      sustained({contender}, load_us);
+      load_us = own_load_us;
+    }
   }
 
  private:
   using EventPair = std::pair<Event, Event>;
   static constexpr int event_pairs = 64;
 
-  void sustained(Contender* contenders, std::size_t count) {
+  void sustained(const std::vector<Contender*>& contenders, double load_us) {
     double round_us = 0;
-    for (std::size_t i = 0; i < count; ++i) round_us += contenders[i].replay_us;
-    for (int round = load_rounds(round_us); round > 0; --round) {
-      for (std::size_t i = 0; i < count; ++i) replay(contenders[i].graph);
+    for (const Contender* contender : contenders) round_us += contender->replay_us;
+    for (int round = load_rounds(round_us, load_us); round > 0; --round) {
+      for (const Contender* contender : contenders) replay(contender->graph);
     }
-    const int rounds = std::min(sustained_rounds(round_us), event_pairs / static_cast<int>(count));
+    const int rounds = std::min(sustained_rounds(round_us), event_pairs / static_cast<int>(contenders.size()));
     int pair = 0;
     for (int round = 0; round < rounds; ++round) {
-      for (std::size_t i = 0; i < count; ++i) timed_replay(contenders[i].graph, pair++);
+      for (const Contender* contender : contenders) timed_replay(contender->graph, pair++);
     }
     check_cuda(cudaEventSynchronize(events_[0].first.get()), "cudaEventSynchronize");
     const double megahertz = clock_until_done(pair - 1);
     pair = 0;
     for (int round = 0; round < rounds; ++round) {
-      for (std::size_t i = 0; i < count; ++i) contenders[i].sustained.push_back(elapsed_us(pair++) / contenders[i].launches);
+      for (Contender* contender : contenders) contender->sustained.push_back(elapsed_us(pair++) / contender->launches);
     }
-    for (std::size_t i = 0; megahertz > 0 && i < count; ++i) contenders[i].sustained_mhz.push_back(megahertz);
+    for (Contender* contender : contenders) {
+      if (megahertz > 0) contender->sustained_mhz.push_back(megahertz);
+    }
   }
 
   void replay(const GraphExec& graph) { check_cuda(cudaGraphLaunch(graph.get(), stream()), "cudaGraphLaunch"); }
@@ -196,7 +215,7 @@ class Timer {
     while (cudaEventQuery(events_[last].second.get()) == cudaErrorNotReady) {
       const double megahertz = clock_.megahertz();
       if (megahertz > 0) samples.push_back(megahertz);
-      std::this_thread::sleep_for(std::chrono::microseconds(500));
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
     cudaGetLastError();  // cudaErrorNotReady is an answer, not an error
     synchronize();

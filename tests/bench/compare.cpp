@@ -74,6 +74,15 @@ TEST_CASE("a slower sustained mean alone is a regression") {
   CHECK_FALSE(compare_results(document_with({10, 20}), after).regressed);
 }
 
+TEST_CASE("a slower mean with dependent launch alone is a regression") {
+  auto before = document_with({10, 20}), after = document_with({10, 20});
+  for (auto& row : before["results"]) row["us_dependent_launch"] = 9;
+  CHECK_FALSE(compare_results(before, after).regressed);
+  for (auto& row : after["results"]) row["us_dependent_launch"] = 9.4;
+  CHECK(compare_results(before, after).dependent_mean == Approx(9.4 / 9));
+  CHECK(compare_results(before, after).regressed);
+}
+
 TEST_CASE("the peers' mean shows what the card did") {
   auto after = document_with({10, 20});
   for (auto& row : after["results"]) row["peers"]["cublaslt_fp16"] = 1.02 * row["peers"]["cublaslt_fp16"].get<double>();

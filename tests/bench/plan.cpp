@@ -19,6 +19,7 @@ TEST_CASE("a graph lasts about 2 ms and rotates through all sets") {
   CHECK(graph_launches(5000, 1) == 1);
   CHECK(graph_launches(0.5, 1) == maximum_launches);
   CHECK(graph_launches(0.5, 2000) == maximum_launches);
+  CHECK(graph_launches(10, 12, 1000) == 108);
 }
 
 TEST_CASE("a burst loads the card for less than 50 ms") {
@@ -31,22 +32,28 @@ TEST_CASE("a burst loads the card for less than 50 ms") {
 }
 
 TEST_CASE("400 ms of load come before a sustained figure") {
-  for (const double round_us : {100.0, 10e3, 41e3, 900e3}) CHECK(load_rounds(round_us) * round_us >= sustained_load_us);
-  CHECK(sustained_rounds(2e3) == 50);
+  for (const double round_us : {100.0, 10e3, 41e3, 900e3}) {
+    CHECK(load_rounds(round_us) * round_us >= sustained_load_us);
+    CHECK(load_rounds(round_us, own_load_us) * round_us >= own_load_us);
+  }
+  CHECK(sustained_rounds(2e3) == 40);
   CHECK(sustained_rounds(500e3) == 3);
 }
 
 TEST_CASE("a time budget takes rounds away, then the sustained figures, then the row") {
-  CHECK(plan_row(0, 5, 5).burst_rounds == 2);
-  CHECK(plan_row(0, 5, 5).sustained);
+  const double own = sustained_seconds(5, false), mixed = sustained_seconds(5, true);
+  CHECK(own == Approx(0.48 + 4 * 0.18));
+  CHECK(mixed == Approx(0.48));
+  CHECK(plan_row(0, 5, own).burst_rounds == 2);
+  CHECK(plan_row(0, 5, own).sustained);
   CHECK_FALSE(plan_row(0, 5, 0).sustained);
-  CHECK(plan_row(100, 5, 5).burst_rounds == 5);
-  CHECK(plan_row(3.6, 5, 5).burst_rounds == 1);
-  CHECK(plan_row(3.6, 5, 5).sustained);
-  CHECK(plan_row(1.0, 5, 5).burst_rounds == 1);
-  CHECK_FALSE(plan_row(1.0, 5, 5).sustained);
-  CHECK(plan_row(1.5, 5, 1).sustained);
-  CHECK(plan_row(1e-3, 5, 5).burst_rounds == 0);
+  CHECK(plan_row(100, 5, own).burst_rounds == 5);
+  CHECK(plan_row(2.4, 5, own).burst_rounds == 1);
+  CHECK(plan_row(2.4, 5, own).sustained);
+  CHECK(plan_row(1.0, 5, own).burst_rounds == 1);
+  CHECK_FALSE(plan_row(1.0, 5, own).sustained);
+  CHECK(plan_row(1.5, 5, mixed).sustained);
+  CHECK(plan_row(1e-3, 5, own).burst_rounds == 0);
 }
 
 TEST_CASE("the streaming limit is interpolated between the measured sizes") {

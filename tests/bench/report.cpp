@@ -55,6 +55,35 @@ TEST_CASE("figures that were not taken are null") {
   CHECK(document["results"][0]["limit_us"].is_null());
 }
 
+TEST_CASE("what only some suites measure stands only in their rows") {
+  Report report = w8a8_test::report_with({10, 20});
+  Row& row = report.rows[0];
+  row.dependent = {8, 8, 8, false};
+  row.copy_fraction = 0.93;
+  row.peer_parts["cublaslt_int8_to_s32"] = {9, 9, 9, false};
+  row.peer_kernels["cublaslt_fp16"] = "algo66";
+  report.summary = {{"largest_step", 1.1}};
+  const json document = to_json(report);
+  CHECK(refusal(document) == "");
+  CHECK(document["results"][0]["us_dependent_launch"] == 8);
+  CHECK(document["results"][0]["us_dependent_launch_sustained"].is_null());
+  CHECK(document["results"][0]["copy_fraction"] == 0.93);
+  CHECK(document["results"][0]["peer_parts"]["cublaslt_int8_to_s32"] == 9);
+  CHECK(document["results"][0]["peer_kernels"]["cublaslt_fp16"] == "algo66");
+  CHECK(document["summary"]["largest_step"] == 1.1);
+  for (const char* field : {"us_dependent_launch", "copy_fraction", "peer_parts", "peer_kernels"}) {
+    CHECK_FALSE(document["results"][1].contains(field));
+  }
+  CHECK_FALSE(document_with({10}).contains("summary"));
+}
+
+TEST_CASE("a file has a line a row") {
+  const std::string text = result_text(document_with({10, 20}));
+  CHECK(json::parse(text) == document_with({10, 20}));
+  CHECK(text.find("\n  {\"gbps\"") != std::string::npos);
+  CHECK(json::parse(result_text(document_with({}))) == document_with({}));
+}
+
 TEST_CASE("skipped rows are listed with their reason") {
   Report report = w8a8_test::report_with({10});
   report.skipped.push_back({{"big", 1, 2, 3}, "needs more memory"});
@@ -122,9 +151,21 @@ TEST_CASE("a row of the table") {
   CHECK(line.find("12.50 int8") != std::string::npos);  // the best peer, not the first
   CHECK(line.find("1.25x") != std::string::npos);
   CHECK(line.find('~') == std::string::npos);
+  row.dependent = {8.5, 8.5, 8.5, false};
+  CHECK(table_row(row).find("8.500") != std::string::npos);
+  CHECK(table_row(row).size() <= 80);
+  CHECK(table_header(TableColumn::dependent_launch).size() <= 80);
   row.peers["cublaslt_fp16"].noisy = true;
   CHECK(table_row(row).find('~') != std::string::npos);
   CHECK(to_json(row)["noisy"] == true);
+}
+
+TEST_CASE("a long name borrows from the shape's column") {
+  Row row = w8a8_test::report_with({10}).rows[0];
+  row.shape = {"rms_residual_out", 32768, 0, 1152};
+  const std::string line = table_row(row);
+  CHECK(line.size() <= 80);
+  CHECK(line.find("rms_residual_out   32768x1152   10.00") == 0);
 }
 
 TEST_CASE("the progress line tells what is left") {

@@ -136,6 +136,44 @@ TEST_CASE("gemm: empty outputs are no-ops and K = 0 gives the bias", "[gpu][gemm
   CHECK(Problem(random, {8, 0, 16}).run({}, stream) == "");
 }
 
+TEST_CASE("gemm: a tuning table is followed where it fits, and passed over where it does not", "[gpu][gemm]") {
+  W8A8_REQUIRE_GPU();
+  const Stream stream;
+  Random random(21);
+  Problem problem(random, {24, 96, 256});
+  const w8a8::DeviceProperties device = w8a8::current_device();
+  const std::string own = problem.configuration({});
+  GemmOptions options;
+  options.kernel = w8a8::Kernel::sm80;
+  for (const std::string& name : w8a8::Sm80GemmConfigs::names()) {
+    if (name == own) continue;
+    const auto table_for = [&](int multiprocessors, int n, const std::string& configuration) {
+      return w8a8::TuningTable(device.compute_capability, multiprocessors, {{32, n, 256, configuration, 1.0}});
+    };
+    const w8a8::TuningTable table = table_for(device.multiprocessors, 96, name);
+    options.tuning = &table;
+    const std::string chosen = problem.configuration(options);
+    CHECK((chosen == name || chosen == own));  // not every configuration fits every card
+    CHECK(problem.run(options, stream) == "");
+
+    // Another card, another shape, an unknown name, another family: as if there were no table.
+    options.tuning = nullptr;
+    const std::string without = problem.configuration(options);
+    for (const w8a8::TuningTable& other :
+         {table_for(device.multiprocessors + 1, 96, name), table_for(device.multiprocessors, 97, name),
+          table_for(device.multiprocessors, 96, "sm80_gemm/nonesuch"),
+          table_for(device.multiprocessors, 96, "sm90_gemm/128x256")}) {
+      options.tuning = &other;
+      CHECK(problem.configuration(options) == without);
+    }
+  }
+  // A configuration that the caller names goes before the table's.
+  const w8a8::TuningTable table(device.compute_capability, device.multiprocessors, {{32, 96, 256, own, 1.0}});
+  options.tuning = &table;
+  options.configuration = w8a8::Sm80GemmConfigs::names().back();
+  CHECK(problem.configuration(options) == options.configuration);
+}
+
 TEST_CASE("gemm: an unknown configuration is refused with the list of known ones", "[gpu][gemm][errors]") {
   W8A8_REQUIRE_GPU();
   const Stream stream;
