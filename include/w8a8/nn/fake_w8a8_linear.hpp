@@ -12,16 +12,18 @@
 #include <utility>
 #include <vector>
 
+#include "w8a8/gemm/host_gemm.hpp"
 #include "w8a8/nn/convert.hpp"
-#include "w8a8/nn/host_linear.hpp"
 #include "w8a8/nn/linear.hpp"
 #include "w8a8/nn/module.hpp"
+#include "w8a8/nn/optional_bias.hpp"
 #include "w8a8/nn/tokens.hpp"
-#include "w8a8/quant/scale.hpp"
+#include "w8a8/quant/fake_quantize.hpp"
+#include "w8a8/quant/quantize.hpp"
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/floating_point.hpp"
 #include "w8a8/support/integer_math.hpp"
-#include "w8a8/support/parallel.hpp"
+#include "w8a8/tensor/space.hpp"
 #include "w8a8/tensor/tensor.hpp"
 #include "w8a8/tensor/view.hpp"
 
@@ -29,42 +31,37 @@ namespace w8a8 {
 
 namespace detail {
 
-/// out = the values that quantization of each row to `bits` bits leaves: code * scale, rounded once to Out.
-template <class T, class Out>
-void round_rows_to_grid(const MatrixView<const T, Host>& x, const MatrixView<Out, Host>& out, int bits) {
-  parallel_for(x.extent(0), 0, [&](std::int64_t row) {
-    std::uint32_t magnitude = 0;
-    for (std::int64_t k = 0; k < x.extent(1); ++k) magnitude = max_of(magnitude, magnitude_bits(to_float(x(row, k))));
-    const float scale = scale_from_magnitude<float>(magnitude, bits), inverse = inverse_scale(scale);
-    for (std::int64_t k = 0; k < x.extent(1); ++k) {
-      out(row, k) = from_float<Out>(multiply(int_to_float(quantize_value(to_float(x(row, k)), inverse, qmax(bits))), scale));
-    }
-  });
-}
+/// The type that rounded weights and inputs are kept in: float where it can be multiplied, else that of the activations.
+template <class T, class Space>
+using FakeWeight = std::conditional_t<std::is_same_v<Space, Host>, float, T>;
 
 }  // namespace detail
 
 /// A linear layer that computes what an INT8 layer would, in floating point: weights rounded to the grid of each output channel,
-/// inputs to that of each token, FP32 sums. T: type of activations and bias; Weight: type that the rounded weights are kept in
-/// (float: the output then equals the INT8 layer's up to the rounding of FP32 sums; the replaced layer kept half). Runs on the
-/// CPU.
-template <class T = half, class Weight = float>
-class FakeW8A8Linear : public nn::Module<T, Host> {
+/// inputs to that of each token, FP32 sums. T: type of activations and bias; Weight: type that the rounded weights and inputs are
+/// kept in. In float, as on the CPU, the output equals the INT8 layer's up to the rounding of FP32 sums; in half, which the GPU
+/// multiplies and the replaced layer kept, the steps of the grid themselves are rounded, too. On the GPU with
+/// w8a8/nn/fake_w8a8_linear.cuh, for half and bfloat16.
+template <class T = half, class Space = Host, class Weight = detail::FakeWeight<T, Space>>
+class FakeW8A8Linear : public nn::Module<T, Space> {
   static_assert(is_floating_v<Weight>, "FakeW8A8Linear: weights in float, half or bfloat16");
 
  public:
-  Tensor<Weight, 2, Host> weight;  ///< out_features x in_features, on the grid
-  Tensor<T, 1, Host> bias;         ///< out_features; never allocated where the layer has none
-  int wbit = 8;                    ///< bits of weights and inputs
+  Tensor<Weight, 2, Space> weight;  ///< out_features x in_features, on the grid
+  Tensor<T, 1, Space> bias;         ///< out_features; never allocated where the layer has none
+  int wbit = 8;                     ///< bits of weights and inputs
 
-  /// From a linear layer, which stays as it is; wbit: 2 to 8. Throws Error where it is not.
-  static FakeW8A8Linear from_linear(const nn::Linear<T, Host>& linear, int wbit = 8) {
+  /// From a linear layer, which stays as it is; wbit: 2 to 8. Complete on return. Throws Error where wbit is out of range.
+  static FakeW8A8Linear from_linear(const nn::Linear<T, Space>& linear, int wbit = 8) {
     if (wbit < 2 || wbit > 8) throw Error("FakeW8A8Linear::from_linear", "wbit", "2 to 8", text(wbit));
     FakeW8A8Linear fake;
     fake.wbit = wbit;
-    fake.weight = Tensor<Weight, 2, Host>(linear.weight.shape());
-    detail::round_rows_to_grid(linear.weight.view(), fake.weight.view(), wbit);
-    if (linear.has_bias()) fake.bias = clone_to<Host>(linear.bias.view());
+    fake.weight = Tensor<Weight, 2, Space>(linear.weight.shape());
+    QuantizeOptions options;
+    options.bits = wbit;
+    fake_quantize(linear.weight.view(), fake.weight.view(), nullptr, options);
+    if constexpr (std::is_same_v<Space, Device>) check_cuda(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+    if (linear.has_bias()) fake.bias = clone_to<Space>(linear.bias.view());
     return fake;
   }
 
@@ -83,38 +80,41 @@ class FakeW8A8Linear : public nn::Module<T, Host> {
     return out_features();
   }
 
-  /// Room for the rounded input, as floats.
+  /// Room for the rounded input.
   std::size_t workspace_bytes(std::int64_t tokens, std::int64_t) const override {
-    return round_up(static_cast<std::size_t>(tokens) * static_cast<std::size_t>(in_features()) * sizeof(float), std::size_t{256});
+    return round_up(static_cast<std::size_t>(tokens) * static_cast<std::size_t>(in_features()) * sizeof(Weight),
+                    std::size_t{256});
   }
 
   /// As nn::Module::forward; the input stays as it is.
-  void forward(const MatrixView<const T, Host>& input, const MatrixView<T, Host>& output,
-               const VectorView<std::byte, Host>& workspace, cudaStream_t = nullptr) const override {
+  void forward(const MatrixView<const T, Space>& input, const MatrixView<T, Space>& output,
+               const VectorView<std::byte, Space>& workspace, cudaStream_t stream = nullptr) const override {
     detail::check_tokens("FakeW8A8Linear::forward", input, output, in_features(), out_features());
     const std::size_t needed = workspace_bytes(input.extent(0), in_features());
     if (static_cast<std::size_t>(workspace.size()) < needed) {
       throw Error("FakeW8A8Linear::forward", "workspace", text(needed, " bytes"), text(workspace.size(), " bytes"));
     }
-    if (!is_aligned(workspace.data(), alignof(float))) {
-      throw Error("FakeW8A8Linear::forward", "workspace", "an address aligned to 4 bytes",
+    if (!is_aligned(workspace.data(), 16)) {
+      throw Error("FakeW8A8Linear::forward", "workspace", "an address aligned to 16 bytes",
                   text(static_cast<const void*>(workspace.data())));
     }
-    const MatrixView<float, Host> rounded(reinterpret_cast<float*>(workspace.data()), input.shape());
-    detail::round_rows_to_grid(input, rounded, wbit);
-    detail::host_linear(MatrixView<const float, Host>(rounded), weight.view(), bias.view(), output);
+    const MatrixView<Weight, Space> rounded(reinterpret_cast<Weight*>(workspace.data()), input.shape());
+    QuantizeOptions options;
+    options.bits = wbit;
+    fake_quantize(input, rounded, stream, options);
+    gemm(rounded, weight.view(), detail::OptionalBias<T, Space>(bias.view()), output, GemmOptions{}, stream);
   }
 };
 
 /// Replaces every nn::Linear of the model, itself included, by a FakeW8A8Linear of `wbit` bits (2 to 8). One layer is held twice
 /// at a time. Returns how many there were. Throws Error where wbit is out of range; the model is then as it was.
-template <class T>
-std::size_t fake_quant(nn::ModulePtr<T, Host>& model, int wbit = 8, const nn::Progress& progress = {}) {
+template <class T, class Space>
+std::size_t fake_quant(nn::ModulePtr<T, Space>& model, int wbit = 8, const nn::Progress& progress = {}) {
   if (wbit < 2 || wbit > 8) throw Error("fake_quant", "wbit", "2 to 8", text(wbit));
-  return nn::replace_linears<T, Host>(model, progress,
-                                      [&](const std::string&, const nn::Linear<T, Host>& linear) -> nn::ModulePtr<T, Host> {
-                                        return std::make_unique<FakeW8A8Linear<T>>(FakeW8A8Linear<T>::from_linear(linear, wbit));
-                                      });
+  return nn::replace_linears<T, Space>(
+      model, progress, [&](const std::string&, const nn::Linear<T, Space>& linear) -> nn::ModulePtr<T, Space> {
+        return std::make_unique<FakeW8A8Linear<T, Space>>(FakeW8A8Linear<T, Space>::from_linear(linear, wbit));
+      });
 }
 
 }  // namespace w8a8

@@ -8,8 +8,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "w8a8/nn/host_linear.hpp"
+#include "w8a8/gemm/host_gemm.hpp"
 #include "w8a8/nn/module.hpp"
+#include "w8a8/nn/optional_bias.hpp"
 #include "w8a8/nn/tokens.hpp"
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/floating_point.hpp"
@@ -32,8 +33,8 @@ struct LinearView {
   bool has_bias() const { return bias.data() != nullptr; }
 };
 
-/// y = x W^T + b with its own weights: float, half or bfloat16, in `Space`. Move-only. forward() runs on the CPU, with FP32 sums;
-/// a Linear in device memory holds weights for the INT8 layers to be made from and cannot run by itself.
+/// y = x W^T + b with its own weights: float, half or bfloat16, in `Space`. Move-only. Sums in FP32; on the GPU with
+/// w8a8/nn/linear.cuh, for half and bfloat16. A Linear<float, Device> only holds weights for other layers to be made from.
 template <class T = half, class Space = Host>
 struct Linear : Module<T, Space> {
   static_assert(is_floating_v<T>, "Linear: float, half or bfloat16");
@@ -66,12 +67,12 @@ struct Linear : Module<T, Space> {
   std::size_t workspace_bytes(std::int64_t, std::int64_t) const override { return 0; }
 
   void forward(const MatrixView<const T, Space>& input, const MatrixView<T, Space>& output,
-               const VectorView<std::byte, Space>& = {}, cudaStream_t = nullptr) const override {
+               const VectorView<std::byte, Space>& = {}, [[maybe_unused]] cudaStream_t stream = nullptr) const override {
     w8a8::detail::check_tokens("Linear::forward", input, output, in_features(), out_features());
-    if constexpr (std::is_same_v<Space, Host>) {
-      w8a8::detail::host_linear(input, weight.view(), bias.view(), output);
+    if constexpr (std::is_same_v<Space, Device> && std::is_same_v<T, float>) {
+      throw Error("Linear::forward", "T", "half or bfloat16 on the GPU", "float");
     } else {
-      throw Error("Linear::forward", "Space", "Host: floating-point layers run on the CPU only", "Device");
+      gemm(input, weight.view(), w8a8::detail::OptionalBias<T, Space>(bias.view()), output, GemmOptions{}, stream);
     }
   }
 };
