@@ -147,22 +147,91 @@ def plot_speedups(document, out, name, title):
 
 
 def plot_quantize(document, out):
-    """Bytes moved a second against M, one line a K."""
-    figure, axis = plt.subplots(figsize=(7, 4))
-    groups = {}
-    for row in document["results"]:
-        groups.setdefault(row["k"], []).append(row)
-    for k, rows in sorted(groups.items()):
-        rows.sort(key=lambda row: row["m"])
-        axis.plot([row["m"] for row in rows], [row["gbps"] for row in rows], "o-", ms=3, lw=1, label=f"K={k}")
-    for key, label in (("dram_read_gbps", "streaming read"), ("dram_copy_gbps", "copy")):
-        if document["limits"][key]:
-            axis.axhline(document["limits"][key], color="k", lw=1, ls="--" if "read" in key else ":", label=label)
-    axis.set(xlabel="M (tokens)", ylabel="GB/s", title=f"quantize_per_token, half to int8, {document['context']['device']}, burst")
+    """Bars: the share of the card's copy bandwidth that each form reaches, by shape; and times where a launch is short."""
+    rows = document["results"]
+    large = [row for row in rows if row["m"] * row["k"] >= 32 << 20]
+    few = [row for row in rows if row["m"] <= 16]
+    if not large:
+        print("plot.py: quantize.json holds no large rows: its plot is left out")
+        return
+    forms = list(dict.fromkeys(row["name"] for row in large))
+    shapes = sorted({(row["m"], row["k"]) for row in large}, key=lambda shape: shape[1])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), width_ratios=(2.2, 1))
+    width = 0.8 / len(shapes)
+    for i, (m, k) in enumerate(shapes):
+        points = [(forms.index(row["name"]) + (i - (len(shapes) - 1) / 2) * width, 100 * row["copy_fraction"])
+                  for row in large if (row["m"], row["k"]) == (m, k) and row.get("copy_fraction")]
+        if points:
+            left.bar(*zip(*points), width=width, label=f"{m} x {k}")
+    left.axhline(100, color="k", lw=1, ls=":")
+    left.axhline(90, color="k", lw=1, ls="--")
+    left.set_xticks(range(len(forms)), forms, rotation=45, ha="right", fontsize=7)
+    left.set(ylabel="% of the copy bandwidth", title=f"quantizers, half to int8, {document['context']['device']}, burst")
+    left.legend(fontsize=6, loc="lower left")
+    right.barh([row["name"] for row in few], [row["us"] for row in few], color=OURS)
+    right.invert_yaxis()
+    right.tick_params(axis="y", labelsize=7)
+    right.set(xlabel="microseconds", title="16 x 4096")
+    save(figure, out, "quantize")
+
+
+def plot_dependent(document, out):
+    """Time of a layer over that of FP16, with and without dependent launch, one panel a layer."""
+    groups = {key: rows for key, rows in layers(document).items() if any(row["peers"].get("cublaslt_fp16") for row in rows)}
+    if not groups:
+        return
+    figure, axis = plt.subplots(figsize=(8, 4))
+    for index, ((layer, _, _), rows) in enumerate(groups.items()):
+        for key, style in (("us", "o-"), ("us_dependent_launch", "x:")):
+            points = [(row["m"], row["peers"]["cublaslt_fp16"] / row[key]) for row in rows if row.get(key) and row["peers"].get("cublaslt_fp16")]
+            if points:
+                axis.plot(*zip(*points), style, ms=4, lw=1, color=f"C{index}", label=layer if key == "us" else None)
+    axis.plot([], [], "kx:", ms=4, lw=1, label="with dependent launch")
+    axis.axhline(1, color="k", lw=1)
     axis.set_xscale("log", base=2)
+    axis.set(xlabel="M (tokens)", ylabel="cuBLASLt FP16's time / ours", title=f"quantize + gemm(), {document['context']['device']}, burst")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=7)
-    save(figure, out, "quantize")
+    save(figure, out, "linear_fp16")
+
+
+def plot_sweep(document, out, name, title):
+    """Time against every M."""
+    groups = layers(document)
+    if not groups:
+        return
+    figure, axes = plt.subplots(1, len(groups), figsize=(6.5 * len(groups), 3.6), squeeze=False)
+    for axis, ((layer, _, _), rows) in zip(axes.flat, groups.items()):
+        for peer, (label, colour) in PEERS.items():
+            having = [row for row in rows if row["peers"].get(peer)]
+            if having:
+                axis.plot([row["m"] for row in having], [row["peers"][peer] for row in having], "-", lw=1, color=colour, label=label)
+        axis.plot([row["m"] for row in rows], [row["us"] for row in rows], "-", lw=1.5, color=OURS, label="w8a8")
+        limited = [row for row in rows if row["limit_us"]]
+        axis.plot([row["m"] for row in limited], [row["limit_us"] for row in limited], "k--", lw=1, label="streaming its bytes")
+        axis.set(title=layer, xlabel="M (tokens)", ylabel="microseconds")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes.flat[0].legend(fontsize=7)
+    figure.suptitle(f"{title}, {document['context']['device']}")
+    save(figure, out, name)
+
+
+def plot_chain(document, out):
+    """Bars: four layers in a graph, with and without dependent launch, beside streaming reads of the same weights."""
+    rows = document["results"]
+    series = [("plain launches", "tab:cyan", [row["us"] for row in rows]),
+              ("dependent launch", OURS, [row.get("us_dependent_launch") or 0 for row in rows]),
+              ("streaming reads of the weights", "tab:gray", [row["peers"].get("stream_read") or 0 for row in rows])]
+    figure, axis = plt.subplots(figsize=(6, 3.6))
+    for i, (label, colour, values) in enumerate(series):
+        bars = axis.bar([position + (i - 1) * 0.27 for position in range(len(rows))], values, width=0.27, color=colour, label=label)
+        axis.bar_label(bars, fmt="%.1f", fontsize=7)
+    axis.set_xticks(range(len(rows)), [f"M = {row['m']}" for row in rows])
+    axis.set(ylabel="microseconds", title=f"Llama 3 8B: qkv, o, gate-up, down with quantization, {document['context']['device']}")
+    axis.title.set_fontsize(9)
+    axis.legend(fontsize=7, loc="lower right")
+    save(figure, out, "chain")
 
 
 def main():
@@ -173,7 +242,7 @@ def main():
     matplotlib.rcParams["svg.hashsalt"] = "w8a8"  # the same figures give the same files
     matplotlib.rcParams["svg.fonttype"] = "none"
     drawn = 0
-    for suite in ("gemm", "gemm_sm80", "quantize", "linear"):
+    for suite in ("gemm", "gemm_sm80", "quantize", "linear", "sweep", "sweep_sm80", "chain"):
         document = load(arguments.results, suite)
         if document is None:
             continue
@@ -187,6 +256,13 @@ def main():
         elif suite == "linear":
             plot_throughput(document, arguments.out, "linear_throughput", "quantize + gemm()")
             plot_speedups(document, arguments.out, "linear_speedup", "quantize + gemm()")
+            plot_dependent(document, arguments.out)
+        elif suite == "sweep":
+            plot_sweep(document, arguments.out, "sweep", "gemm() at every M")
+        elif suite == "sweep_sm80":
+            plot_sweep(document, arguments.out, "sweep_sm80", "gemm() at every M, mma.sync kernels")
+        elif suite == "chain":
+            plot_chain(document, arguments.out)
         else:
             plot_quantize(document, arguments.out)
     if drawn == 0:

@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# All benchmarks in one call; writes gemm.json, gemm_sm80.json, quantize.json and linear.json.
+# All benchmarks in one call; writes a JSON file a suite: about seven minutes on an H200.
 #
 #   bench/run_benchmarks.sh [--program FILE] [--out DIR] [--quick] [SUITE ...]
 #
 # --program  a built w8a8_bench; without it, build/ is configured and built
 # --out      where the files go; without it bench/results/<gpu>, the GPU named as its model: h200
-# --quick    M = 16 and 1024 alone
-# SUITE      some of: gemm gemm_sm80 quantize linear (default: all)
+# --quick    a look at everything in about a minute: few M, no sustained figures
+# SUITE      some of: gemm gemm_sm80 quantize linear sweep sweep_sm80 chain (default: all)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 die() { printf 'run_benchmarks.sh: %s\n' "$*" >&2; exit 2; }
 
-program="" out="" tokens=() suites=()
+program="" out="" quick="" suites=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --program) program=$(realpath "${2:?}") && shift 2 ;;
     --out) out=${2:?} && shift 2 ;;
-    --quick) tokens=(-m 16,1024) && shift ;;
-    gemm | gemm_sm80 | quantize | linear) suites+=("$1") && shift ;;
+    --quick) quick=yes && shift ;;
+    gemm | gemm_sm80 | quantize | linear | sweep | sweep_sm80 | chain) suites+=("$1") && shift ;;
     *) die "unknown argument '$1'" ;;
   esac
 done
-[ "${#suites[@]}" -gt 0 ] || suites=(gemm gemm_sm80 quantize linear)
+[ "${#suites[@]}" -gt 0 ] || suites=(gemm chain sweep linear quantize gemm_sm80 sweep_sm80)
 
 if [ -z "$program" ]; then
   cmake -S "$root" -B "$root/build" -DCMAKE_BUILD_TYPE=Release > /dev/null
@@ -43,11 +43,15 @@ mkdir -p "$out"
 
 for suite in "${suites[@]}"; do
   case "$suite" in
-    gemm) arguments=(gemm --preset anchors) ;;
-    gemm_sm80) arguments=(gemm --preset anchors --kernel sm80 --peers none) ;;
-    quantize) arguments=(quantize --preset anchors,siglip-so400m,internvit-6b) ;;
-    linear) arguments=(linear --preset llama3-8b) ;;
+    gemm) arguments=(gemm --preset anchors) few=(-m 16,1024 --sustained none) ;;
+    gemm_sm80) arguments=(gemm --preset anchors --kernel sm80 --peers none) few=(-m 16,1024 --sustained none) ;;
+    quantize) arguments=(quantize) few=(-m 16,8192 --sustained none --forms per_token,rms_residual,silu_mul) ;;
+    linear) arguments=(linear --peers cublaslt_fp16,cublaslt_fp8) few=(-m 16,1024 --sustained none) ;;
+    sweep) arguments=(sweep) few=(-m 1-300 --shape 6144x4096 --peers none) ;;
+    sweep_sm80) arguments=(sweep --kernel sm80 --shape 6144x4096) few=(-m 1-300 --peers none) ;;
+    chain) arguments=(chain) few=() ;;
   esac
+  [ -n "$quick" ] || few=()
   printf '== %s -> %s\n' "$suite" "$out/$suite.json"
-  "$program" "${arguments[@]}" "${tokens[@]}" --json "$out/$suite.json"
+  "$program" "${arguments[@]}" "${few[@]}" --json "$out/$suite.json"
 done
