@@ -24,10 +24,11 @@
 namespace w8a8::nn {
 
 /// Rows of a fused layer that were a linear layer of their own: `rows` of them from `first` on, in blocks of `block_rows`
-/// (0: all in one) that start every `pitch_rows`.
+/// (0: all in one) that start every `pitch_rows`. Where it had no bias and another had, the fused bias is 0 there and stays so.
 struct FusedRows {
   std::string name;
   std::int64_t rows, first;
+  bool has_bias;
   std::int64_t block_rows = 0, pitch_rows = 0;
 };
 
@@ -52,7 +53,7 @@ class QuantizedLayer : public Module<typename LayerType::params_dtype, typename 
     std::vector<Parameter> all;
     for (const FusedRows& part : fused) {
       for (const Parameter& each : own) {
-        if (is_by_row(each)) all.push_back(rows_of(each, part));
+        if (is_by_row(each) && (part.has_bias || each.name != "bias")) all.push_back(rows_of(each, part));
       }
     }
     for (const Parameter& each : own) {
@@ -116,7 +117,7 @@ std::vector<LinearView<T, Space>> fusible_linears(const std::string& name, Modul
     const auto* linear = dynamic_cast<const Linear<T, Space>*>(child.module.get());
     if (linear == nullptr || (keep && keep(joined_name(name, child.name)))) return {};
     if (!views.empty() && linear->in_features() != views.front().in_features()) return {};
-    rows.push_back({child.name, linear->out_features(), first});
+    rows.push_back({child.name, linear->out_features(), first, linear->has_bias()});
     first += linear->out_features();
     views.push_back(linear_view(*linear));
   }
