@@ -7,7 +7,8 @@
 //
 // X, W: 16-byte aligned, row strides multiples of 16 bytes; any K >= 1, because TMA fills with zeros what lies beyond K, M or N.
 // Output: any type and alignment; half and bfloat16 whose rows are 16-byte aligned leave through stmatrix and TMA, all others
-// through predicated stores. sm90_gemm_refusal() says what does not fit.
+// through predicated stores. A gated epilogue makes one output column of two columns of the product; a thread holds both.
+// sm90_gemm_refusal() says what does not fit.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -49,16 +50,13 @@ struct Sm90GemmConfig {
   static constexpr int tile_m = Tile::m, tile_n = Tile::n;
   static constexpr bool pingpong = Schedule == Sm90Schedule::pingpong;
   static constexpr bool deferred = Schedule == Sm90Schedule::deferred;
-  static constexpr int cluster = Schedule == Sm90Schedule::split_k ? 2 : 1;
-  static constexpr int consumers = 2;  ///< warpgroups that multiply
+  static constexpr int split = Schedule == Sm90Schedule::split_k ? 2 : 1;  ///< CTAs (a cluster) that share a tile along K
+  static constexpr int consumers = 2;                                      ///< warpgroups that multiply
   static constexpr int threads = 128 * (1 + consumers);
   static constexpr int sharers = pingpong ? 1 : consumers;                           ///< warpgroups that share a tile
   static constexpr int warpgroup_m = tile_m / sharers, blocks_m = warpgroup_m / 64;  ///< 64-row blocks of a warpgroup
-  /// Columns of one TMA store (a warp stores 16 rows at a time), and how many stores of a warp are in flight.
-  static constexpr int store_columns = tile_n % 64 == 0 ? 64 : tile_n % 32 == 0 ? 32 : tile_n % 48 == 0 ? 48 : tile_n;
-  static constexpr int store_buffers = store_columns >= 80 ? 1 : store_columns == 32 ? 3 : 2;
   /// k-blocks at a tile's end that are multiplied for one block of rows after the other.
-  static constexpr int tail = blocks_m == 2 && sharers == 2 && cluster == 1 ? 2 : 0;
+  static constexpr int tail = blocks_m == 2 && sharers == 2 && split == 1 ? 2 : 0;
   static_assert(warpgroup_m % 64 == 0 && tile_n % 16 == 0, "Sm90GemmConfig: a warpgroup takes multiples of 64x16");
   static_assert(!deferred || blocks_m * tile_n <= 256, "Sm90GemmConfig: registers for the deferred tile");
 
@@ -130,16 +128,16 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   CUtensorMap out_map{};
   const bool tma_store = G::may_tma_store && is_aligned(problem.out, 16) && problem.ldo % 8 == 0;
   if (tma_store) {
-    constexpr int bytes = Config::store_columns * 2;
+    constexpr int bytes = G::store_columns * 2;
     TensorMapBox box;
     box.swizzle = bytes == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
                   : bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
                   : bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
                                 : CU_TENSOR_MAP_SWIZZLE_NONE;
     // Any 16-bit type would do: the map only moves bits.
-    out_map =
-        encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT16, problem.out, {n, m}, {static_cast<std::uint64_t>(problem.ldo) * 2},
-                             {static_cast<std::uint32_t>(Config::store_columns), 16}, box);
+    out_map = encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT16, problem.out, {n / G::ratio, m},
+                                   {static_cast<std::uint64_t>(problem.ldo) * 2},
+                                   {static_cast<std::uint32_t>(G::store_columns), 16}, box);
   }
   Sm90GemmArguments<Out> arguments{};
   arguments.out = problem.out;
@@ -147,12 +145,13 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   arguments.m = problem.m;
   arguments.n = problem.n;
   // A tail or a split counts on two k-blocks; what lies beyond K arrives as zeros.
-  arguments.k_blocks = max_of(ceil_div(problem.k, sm90_block_k), Config::tail > 0 || Config::cluster > 1 ? 2 : 1);
+  arguments.k_blocks = max_of(ceil_div(problem.k, sm90_block_k), Config::tail > 0 || Config::split > 1 ? 2 : 1);
   arguments.tile_rows = ceil_div(problem.m, Config::tile_m);
   arguments.tile_columns = ceil_div(problem.n, Config::tile_n);
   arguments.group = 8;
   // TMA writes whole 16-byte pieces: the last chunk of an N that is no multiple of 8 would overwrite what follows the row.
-  arguments.tma_columns = !tma_store ? 0 : problem.n % 8 == 0 ? problem.n : problem.n - Config::store_columns + 1;
+  const int columns = problem.n / G::ratio;
+  arguments.tma_columns = !tma_store ? 0 : columns % 8 == 0 ? columns : columns - G::store_columns + 1;
   arguments.paired_store = is_aligned(problem.out, 2 * sizeof(Out)) && problem.ldo % 2 == 0;
   arguments.stream_weight = arguments.tile_rows <= 4;  // few readers of a weight tile, and they run side by side
   arguments.stream_output = problem.m * problem.ldo * static_cast<std::int64_t>(sizeof(Out)) > device.l2_bytes / 2;
@@ -161,9 +160,9 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   const int tiles = arguments.tile_rows * arguments.tile_columns;
   LaunchConfig config;
   // Persistent, except that split-K has no second tile: its ring becomes the exchange buffer.
-  config.grid = static_cast<unsigned>(Config::cluster > 1 ? tiles * Config::cluster : min_of(tiles, device.multiprocessors));
+  config.grid = static_cast<unsigned>(Config::split > 1 ? tiles * Config::split : min_of(tiles, device.multiprocessors));
   config.block = Config::threads;
-  config.cluster = Config::cluster;
+  config.cluster = Config::split;
   config.shared_bytes = sizeof(typename G::Storage);
   config.dependent_launch = options.dependent_launch;
   config.stream = stream;

@@ -10,6 +10,7 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/sm90_gemm_pipeline.cuh"
+#include "w8a8/layout/gate_up.hpp"
 #include "w8a8/layout/swizzle.hpp"
 #include "w8a8/ptx/cluster_memory.cuh"
 #include "w8a8/ptx/matrix.cuh"
@@ -54,7 +55,7 @@ struct Sm90Consumer {
   using All = Sm90Blocks<0, G::blocks_m>;
   static constexpr int chunk_columns = G::chunk_columns;
   static constexpr int chunk_pairs = chunk_columns / 4;  ///< packed pairs a lane holds of 16 rows x chunk_columns
-  static constexpr int chunks = G::blocks_m * G::tile_n / chunk_columns;
+  static constexpr int chunks = G::blocks_m * G::out_n / chunk_columns;
 
   typename G::Storage& shared;
   const Sm90Work<G>& work;
@@ -66,7 +67,7 @@ struct Sm90Consumer {
   Sm90Ring<G::stages> ring;
   int store_buffer = 0;
   // Deferred: this warp's part of the previous tile, converted; chunks from pending_chunk on are still to be stored.
-  Packed pending[G::deferred ? G::blocks_m * G::tile_n / 4 : 1];
+  Packed pending[G::deferred ? G::blocks_m * G::out_n / 4 : 1];
   int pending_row = 0, pending_column = 0, pending_chunk = chunks;
 
   W8A8_DEVICE void run() {
@@ -86,7 +87,7 @@ struct Sm90Consumer {
         ptx::wgmma_wait_group<0>();
         release(held);
         touch(All{});
-        if constexpr (G::cluster > 1) exchange_partials();
+        if constexpr (G::split > 1) exchange_partials();
         wait_for_states(count);
         finish(All{}, origin, last);
       }
@@ -222,34 +223,38 @@ struct Sm90Consumer {
   W8A8_DEVICE void finish(Blocks, layout::Tile origin, bool last) {
     const int buffer = G::pingpong ? group : 0;
     const int warp_row = (G::pingpong ? 0 : group * G::warpgroup_m) + warp * 16;  // within the tile
-    const int row = origin.row + warp_row;
+    const int row = origin.row + warp_row, column = origin.column / G::ratio;
     W8A8_UNROLL
     for (int r = Blocks::begin; r < Blocks::end; ++r) {
       const typename G::RowState* states = &shared.rows[buffer][warp_row + r * 64 + lane / 4];
       const typename G::RowState rows[2] = {states[0], states[8]};
       W8A8_UNROLL
-      for (int begin = 0; begin < G::tile_n; begin += chunk_columns) {
-        if (G::cluster > 1 && begin / (G::tile_n / G::cluster) != work.rank) continue;
+      for (int begin = 0; begin < G::out_n; begin += chunk_columns) {
+        if (G::split > 1 && begin / G::share_n != work.rank) continue;
         Packed now[chunk_pairs];
-        Packed* const packed = G::deferred ? &pending[(r * G::tile_n + begin) / 4] : now;
+        Packed* const packed = G::deferred ? &pending[(r * G::out_n + begin) / 4] : now;
         convert(packed, r, begin, shared.columns[buffer], rows, row, origin.column);
-        if (!G::deferred || last) store(packed, row + r * 64, origin.column + begin);
+        if (!G::deferred || last) store(packed, row + r * 64, column + begin);
       }
     }
-    if (G::deferred && !last) pending_row = row, pending_column = origin.column, pending_chunk = 0;
+    if (G::deferred && !last) pending_row = row, pending_column = column, pending_chunk = 0;
     if (Blocks::end == G::blocks_m) {
       __syncwarp();
       if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.states_empty[buffer]));
     }
   }
 
-  /// Applies the epilogue to columns [begin, begin + chunk_columns) of block r. (row, column): the tile's first element for this
-  /// warp.
+  /// Makes output columns [begin, begin + chunk_columns) of block r. (row, column): the tile's first element of the product for
+  /// this warp.
   W8A8_DEVICE void convert(Packed* packed, int r, int begin, const typename G::ColumnPair* columns,
                            const typename G::RowState (&rows)[2], int row, int column) const {
     const typename G::Arguments& a = work.arguments;
     W8A8_UNROLL
     for (int j = 0; j < chunk_columns / 8; ++j) {
+      if constexpr (G::gated) {
+        convert_gated(packed + 2 * j, r, begin / 8 + j, columns, rows, row, column);
+        continue;
+      }
       const int pair = begin / 2 + j * 4 + lane % 4, n = column + 2 * pair;
       const typename G::ColumnPair states = columns[pair];
       const std::int32_t* v = &acc[r][begin / 2 + j * 4];
@@ -262,12 +267,32 @@ struct Sm90Consumer {
     }
   }
 
+  /// Makes the n8-th eight output columns from the sixteen of the product that hold their gates and ups: the lane's values of
+  /// both are of the same rows and output columns.
+  W8A8_DEVICE void convert_gated(Packed* packed, int r, int n8, const typename G::ColumnPair* columns,
+                                 const typename G::RowState (&rows)[2], int row, int column) const {
+    const typename G::Arguments& a = work.arguments;
+    const int pair = n8 * layout::gate_block + lane % 4, n = column + 2 * pair;
+    const typename G::ColumnPair gates = columns[pair], ups = columns[pair + layout::gate_block / 2];
+    W8A8_UNROLL
+    for (int y = 0; y < 2; ++y) {
+      const int m = min_of(row + r * 64 + lane / 4 + 8 * y, a.m - 1);
+      const auto output = [&](int i, const typename G::ColumnState& gate, const typename G::ColumnState& up) {
+        const int gate_n = min_of(n + i, a.n - layout::gate_block - 1), v = n8 * layout::gate_block + 2 * y + i;
+        return epilogue.combine(epilogue.apply(acc[r][v], rows[y], gate, m, gate_n),
+                                epilogue.apply(acc[r][v + 4], rows[y], up, m, gate_n + layout::gate_block), rows[y], m,
+                                layout::gated_column(gate_n));
+      };
+      packed[y] = sm90_pack<Out>(output(0, gates.first, ups.first), output(1, gates.second, ups.second));
+    }
+  }
+
   /// Stores the next chunk of the deferred tile, or all that are left.
   W8A8_DEVICE void store_pending(bool all) {
     if (pending_chunk == chunks) return;
     W8A8_UNROLL
     for (int chunk = 0; chunk < chunks; ++chunk) {
-      constexpr int per_block = G::tile_n / chunk_columns;
+      constexpr int per_block = G::out_n / chunk_columns;
       if (all ? chunk >= pending_chunk : chunk == pending_chunk) {
         store(&pending[chunk * chunk_pairs], pending_row + chunk / per_block * 64,
               pending_column + chunk % per_block * chunk_columns);
@@ -291,11 +316,15 @@ struct Sm90Consumer {
     if (lane == 0) ptx::bulk_wait_group_read<G::store_buffers - 1>();
     __syncwarp();
     W8A8_UNROLL
-    for (int j = 0; j < chunk_columns / 16; ++j) {
+    for (int j = 0; j < ceil_div(chunk_columns, 16); ++j) {
       const int stored_row = lane % 16, piece = 2 * j + lane / 16;
       int offset = stored_row * pitch + piece * 16;  // an odd multiple of 32 bytes a row spreads over the banks by itself
       if constexpr (pitch == 32 || pitch == 64 || pitch == 128) offset = layout::swizzled_offset<pitch>(stored_row, piece);
-      ptx::stmatrix_x4(buffer + offset, packed[4 * j], packed[4 * j + 1], packed[4 * j + 2], packed[4 * j + 3]);
+      if (16 * j + 16 <= chunk_columns) {
+        ptx::stmatrix_x4(buffer + offset, packed[4 * j], packed[4 * j + 1], packed[4 * j + 2], packed[4 * j + 3]);
+      } else {
+        ptx::stmatrix_x2(buffer + offset, packed[4 * j], packed[4 * j + 1]);
+      }
     }
     ptx::fence_proxy_async();
     __syncwarp();
@@ -314,15 +343,15 @@ struct Sm90Consumer {
     W8A8_UNROLL
     for (int i = 0; i < chunk_pairs; ++i) {
       const int m = row + lane / 4 + 8 * (i % 2), n = column + 8 * (i / 2) + 2 * (lane % 4);
-      if (m >= a.m || n >= a.n) continue;
+      if (m >= a.m || n >= a.n / G::ratio) continue;
       Out* const out = a.out + m * a.ldo + n;
-      if (a.paired_store && n + 1 < a.n) {
+      if (a.paired_store && n + 1 < a.n / G::ratio) {
         *reinterpret_cast<Packed*>(out) = packed[i];
       } else {
         Sm90Pair<Out> pair;
         std::memcpy(&pair, &packed[i], sizeof pair);
         out[0] = pair.first;
-        if (n + 1 < a.n) out[1] = pair.second;
+        if (n + 1 < a.n / G::ratio) out[1] = pair.second;
       }
     }
   }

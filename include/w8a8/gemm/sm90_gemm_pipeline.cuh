@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "w8a8/epilogue/concept.hpp"
 #include "w8a8/layout/raster.hpp"
 #include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/barrier.cuh"
@@ -46,25 +47,33 @@ struct Sm90Gemm : Config {
   using Out = OutType;
   using Epilogue = EpilogueType;
   using RowState = typename Epilogue::RowState;
-  using ColumnPair = Sm90Pair<typename Epilogue::ColumnState>;
+  using ColumnState = typename Epilogue::ColumnState;
+  using ColumnPair = Sm90Pair<ColumnState>;
   using Arguments = Sm90GemmArguments<Out>;
+  static constexpr bool gated = is_gated_v<Epilogue>;
+  static constexpr int ratio = gated ? 2 : 1;            ///< columns of the product that make one of the output
+  static constexpr int out_n = Config::tile_n / ratio;   ///< output columns of a tile
+  static constexpr int share_n = out_n / Config::split;  ///< those that a CTA finishes
   static constexpr bool may_tma_store = sizeof(Out) == 2;
+  /// Columns of one TMA store (a warp stores 16 rows at a time), and how many stores of a warp are in flight.
+  static constexpr int store_columns = share_n % 64 == 0 ? 64 : share_n % 32 == 0 ? 32 : share_n % 48 == 0 ? 48 : share_n;
+  static constexpr int store_buffers = store_columns >= 80 ? 1 : store_columns == 32 ? 3 : 2;
   static constexpr bool deferred = Config::deferred && may_tma_store;  // wider outputs would not fit the registers
   static constexpr int state_buffers = Config::pingpong ? Config::consumers : 1;
-  static constexpr int chunk_columns = may_tma_store ? Config::store_columns : 16;  ///< converted and stored at a time
-  static constexpr int store_bytes = may_tma_store ? 16 * Config::store_columns * 2 : 16;
+  static constexpr int chunk_columns = may_tma_store ? store_columns : 16 / ratio;  ///< converted and stored at a time
+  static constexpr int store_bytes = may_tma_store ? 16 * store_columns * 2 : 16;
 
   static constexpr int stage_bytes = (Config::tile_m + Config::tile_n) * sm90_block_k;
   static constexpr int state_bytes = state_buffers * (Config::tile_n / 2 * static_cast<int>(sizeof(ColumnPair)) +
                                                       Config::tile_m * static_cast<int>(sizeof(RowState)));
-  static constexpr int fixed_bytes = Config::consumers * 4 * Config::store_buffers * store_bytes + state_bytes + 256;
+  static constexpr int fixed_bytes = Config::consumers * 4 * store_buffers * store_bytes + state_bytes + 256;
   static constexpr int stages = min_of((sm90_shared_bytes - fixed_bytes) / stage_bytes, 8);
   static_assert(stages >= 2, "sm90_gemm: the epilogue's row and column states leave no room for the ring");
 
   struct Storage {
     alignas(1024) std::int8_t x[stages][Config::tile_m * sm90_block_k];
     alignas(1024) std::int8_t w[stages][Config::tile_n * sm90_block_k];
-    alignas(1024) std::uint8_t store[Config::consumers * 4][Config::store_buffers][store_bytes];
+    alignas(1024) std::uint8_t store[Config::consumers * 4][store_buffers][store_bytes];
     ColumnPair columns[state_buffers][Config::tile_n / 2];
     RowState rows[state_buffers][Config::tile_m];
     alignas(8) std::uint64_t full[stages], empty[stages];
@@ -119,12 +128,12 @@ struct Sm90Work {
         k_begin(0),
         k_blocks(a.k_blocks),
         rank(0) {
-    if constexpr (G::cluster > 1) {
+    if constexpr (G::split > 1) {
       rank = static_cast<int>(ptx::cluster_rank());
-      first /= G::cluster;
-      step /= G::cluster;
-      k_begin = a.k_blocks * rank / G::cluster;
-      k_blocks = a.k_blocks * (rank + 1) / G::cluster - k_begin;
+      first /= G::split;
+      step /= G::split;
+      k_begin = a.k_blocks * rank / G::split;
+      k_blocks = a.k_blocks * (rank + 1) / G::split - k_begin;
     }
   }
   /// Element coordinates of a tile's first row and column.

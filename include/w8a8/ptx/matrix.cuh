@@ -28,6 +28,11 @@ W8A8_DEVICE void stmatrix_x4(std::uint32_t address, std::uint32_t r0, std::uint3
                : "memory");
 }
 
+/// Likewise two matrices; only the addresses of lanes 0 to 15 count.
+W8A8_DEVICE void stmatrix_x2(std::uint32_t address, std::uint32_t r0, std::uint32_t r1) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(r0), "r"(r1) : "memory");
+}
+
 /// stmatrix_x4 that stores each 8x8 matrix transposed.
 W8A8_DEVICE void stmatrix_x4_trans(std::uint32_t address, std::uint32_t r0, std::uint32_t r1, std::uint32_t r2,
                                    std::uint32_t r3) {
