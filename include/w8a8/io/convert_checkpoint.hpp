@@ -176,8 +176,8 @@ class CheckpointConverter {
   /// where one directory lies in the other, or config.json says that the model is quantized.
   CheckpointConverter(const std::string& input, const std::string& output, ConvertOptions options)
       : input_(input), output_(output), options_(std::move(options)), checkpoint_(open(input, output)) {
-    plan_ = make_convert_plan(checkpoint_, options_);
     read_config();
+    plan_ = make_convert_plan(checkpoint_, options_);
     if (!options_.activation_maxima.empty()) {
       groups_ = find_smoothing_groups(options_.smoothing_rules, checkpoint_);
       maxima_.emplace_back(options_.activation_maxima);
@@ -300,6 +300,12 @@ class CheckpointConverter {
     return sum.hex();
   }
 
+  /// What an AtomicFile of a process that was killed leaves: "name.tmp-<process>-<number>".
+  static bool is_leftover(const std::string& name) {
+    const std::size_t mark = name.rfind(".tmp-");
+    return mark != std::string::npos && mark > 0 && name.find_first_not_of("0123456789-", mark + 5) == std::string::npos;
+  }
+
   /// The record of the output directory, or a new one where there is none yet.
   Json read_record() const {
     namespace fs = std::filesystem;
@@ -310,7 +316,10 @@ class CheckpointConverter {
     std::error_code code;
     if (!fs::exists(output_, code)) return fresh;
     if (!fs::is_directory(output_, code)) throw FileError(output_, "is not a directory");
-    if (fs::is_empty(output_, code)) return fresh;
+    const fs::directory_iterator files(output_, code);
+    const bool empty = std::all_of(
+        begin(files), end(files), [](const fs::directory_entry& entry) { return is_leftover(entry.path().filename().string()); });
+    if (empty) return fresh;
     const std::string path = out_path(convert_record_name);
     if (!fs::exists(path, code)) {
       throw FileError(output_,
@@ -336,11 +345,8 @@ class CheckpointConverter {
     if (code) throw FileError(output_, "cannot be made: " + code.message());
     write_json(out_path(convert_record_name), record_);
     std::vector<fs::path> leftovers;
-    for (const fs::directory_entry& entry : fs::directory_iterator(output_, code)) {
-      const std::string name = entry.path().filename().string();
-      for (const Shard& shard : plan_.shards) {
-        if (name.compare(0, shard.file.size() + 5, shard.file + ".tmp-") == 0) leftovers.push_back(entry.path());
-      }
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(output_, code)) {
+      if (is_leftover(entry.path().filename().string())) leftovers.push_back(entry.path());
     }
     for (const fs::path& each : leftovers) fs::remove(each, code);
   }
