@@ -133,6 +133,35 @@ std::size_t count_linears(ModulePtr<T, Space>& model) {
   return count;
 }
 
+/// Puts convert(name, linears, rows) in the place of each nn::Linear (rows empty), and with Fuse::yes of each nn::Projections
+/// that can be fused; for these, `name` is the first layer's.
+template <class T, class Space, class Convert>
+std::size_t replace_linears_and_projections(ModulePtr<T, Space>& model, const Keep& keep, const Progress& progress, Fuse fuse,
+                                            Convert&& convert) {
+  const std::size_t total = count_linears(model);
+  std::size_t fused = 0;
+  if (fuse == Fuse::yes) {
+    visit_modules(model, [&](const std::string& name, ModulePtr<T, Space>& module) {
+      if (dynamic_cast<const Projections<T, Space>*>(module.get()) == nullptr) return;
+      std::vector<FusedRows> rows;
+      const auto views = fusible_linears(name, *module, keep, rows);
+      if (views.size() < 2) return;
+      const std::string first = joined_name(name, rows.front().name);
+      module = convert(first, views, std::move(rows));
+      fused += views.size();
+      if (progress) progress(fused, total, name);
+    });
+  }
+  const Progress rest = [&](std::size_t done, std::size_t, const std::string& name) {
+    if (progress) progress(fused + done, total, name);
+  };
+  return fused + replace_linears<T, Space>(model, rest,
+                                           [&](const std::string& name, const Linear<T, Space>& linear) -> ModulePtr<T, Space> {
+                                             if (keep && keep(name)) return nullptr;
+                                             return convert(name, std::vector{linear_view(linear)}, {});
+                                           });
+}
+
 }  // namespace detail
 
 /// Replaces the nn::Linear layers of the model, itself included, by INT8 ones; those whose name `keep` accepts stay. With
@@ -141,28 +170,11 @@ std::size_t count_linears(ModulePtr<T, Space>& model) {
 template <class T, class Space>
 std::size_t quantize(ModulePtr<T, Space>& model, const Keep& keep = {}, const Progress& progress = {}, Fuse fuse = Fuse::no) {
   using Quantized = QuantizedLinear<T, Space>;
-  const std::size_t total = detail::count_linears(model);
-  std::size_t done = 0;
-  if (fuse == Fuse::yes) {
-    visit_modules(model, [&](const std::string& name, ModulePtr<T, Space>& module) {
-      if (dynamic_cast<const Projections<T, Space>*>(module.get()) == nullptr) return;
-      std::vector<FusedRows> rows;
-      const auto views = detail::fusible_linears(name, *module, keep, rows);
-      if (views.size() < 2) return;
-      module = std::make_unique<Quantized>(Quantized::Layer::from_linears(views), std::move(rows));
-      done += views.size();
-      if (progress) progress(done, total, name);
-    });
-  }
-  const std::size_t fused = done;
-  const Progress rest = [&](std::size_t each, std::size_t, const std::string& name) {
-    if (progress) progress(fused + each, total, name);
-  };
-  return fused + replace_linears<T, Space>(model, rest,
-                                           [&](const std::string& name, const Linear<T, Space>& linear) -> ModulePtr<T, Space> {
-                                             if (keep && keep(name)) return nullptr;
-                                             return std::make_unique<Quantized>(Quantized::Layer::from_linear(linear));
-                                           });
+  return detail::replace_linears_and_projections<T, Space>(
+      model, keep, progress, fuse,
+      [](const std::string&, const std::vector<LinearView<T, Space>>& linears, std::vector<FusedRows> rows) {
+        return std::make_unique<Quantized>(Quantized::Layer::from_linears(linears), std::move(rows));
+      });
 }
 
 }  // namespace w8a8::nn

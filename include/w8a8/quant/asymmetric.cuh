@@ -48,6 +48,16 @@ void quantize_per_token_asymmetric(const TensorView<X, 2, Device>& x, const Tens
   detail::run_rows_on_device("quantize_per_token_asymmetric", task, options.dependent_launch, stream);
 }
 
+/// As the host call, with the same bits.
+template <class X, class Factor, class Scale, class Zero>
+void quantize_per_token_asymmetric(const TensorView<X, 2, Device>& x, const TensorView<Factor, 1, Device>& factor,
+                                   const TensorView<std::int8_t, 2, Device>& out, const TensorView<Scale, 1, Device>& scale,
+                                   const TensorView<Zero, 1, Device>& zero_point, cudaStream_t stream,
+                                   const QuantizeOptions& options = {}) {
+  const auto task = detail::smoothed_asymmetric_task("quantize_per_token_asymmetric", x, factor, out, scale, zero_point, options);
+  detail::run_rows_on_device("quantize_per_token_asymmetric", task, options.dependent_launch, stream);
+}
+
 /// As the host call.
 template <class W, class Sum>
 void weight_row_sum(const TensorView<W, 2, Device>& weight, const TensorView<Sum, 1, Device>& sum, cudaStream_t stream) {

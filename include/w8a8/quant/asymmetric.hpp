@@ -38,6 +38,18 @@ auto asymmetric_task(const char* function, const MatrixView<X, Space>& x, const 
       {input_rows(x)}, {scale.data(), zero_point.data(), options.bits}, rows_of(out), shape};
 }
 
+/// The same for x with column k multiplied by factor[k].
+template <class X, class Factor, class Scale, class Zero, class Space>
+auto smoothed_asymmetric_task(const char* function, const MatrixView<X, Space>& x, const VectorView<Factor, Space>& factor,
+                              const MatrixView<std::int8_t, Space>& out, const VectorView<Scale, Space>& scale,
+                              const VectorView<Zero, Space>& zero_point, const QuantizeOptions& options) {
+  using T = std::remove_const_t<X>;
+  static_assert(std::is_same_v<std::remove_const_t<Factor>, float>, "quantize: the factors are float");
+  const auto plain = asymmetric_task(function, x, out, scale, zero_point, options);
+  check_vector(function, "factor", factor, x.extent(1));
+  return RowTask<Smoothed<T>, AsymmetricEncoder<Scale>>{{plain.producer.x, factor.data()}, plain.encoder, plain.out, plain.shape};
+}
+
 /// A checked weight_row_sum().
 struct RowSumTask {
   Rows<const std::int8_t> weight;
@@ -72,6 +84,18 @@ void quantize_per_token_asymmetric(const TensorView<X, 2, Host>& x, const Tensor
                                    cudaStream_t stream = nullptr, const QuantizeOptions& options = {}) {
   static_cast<void>(stream);
   detail::run_on_host(detail::asymmetric_task("quantize_per_token_asymmetric", x, out, scale, zero_point, options), options);
+}
+
+/// The same for x[m, k] * factor[k], the products rounded once to FP32: an input whose outliers were moved into the weight
+/// (SmoothQuant, arXiv:2211.10438), where no norm before it can take the factors. factor: K.
+template <class X, class Factor, class Scale, class Zero>
+void quantize_per_token_asymmetric(const TensorView<X, 2, Host>& x, const TensorView<Factor, 1, Host>& factor,
+                                   const TensorView<std::int8_t, 2, Host>& out, const TensorView<Scale, 1, Host>& scale,
+                                   const TensorView<Zero, 1, Host>& zero_point, cudaStream_t stream = nullptr,
+                                   const QuantizeOptions& options = {}) {
+  static_cast<void>(stream);
+  detail::run_on_host(
+      detail::smoothed_asymmetric_task("quantize_per_token_asymmetric", x, factor, out, scale, zero_point, options), options);
 }
 
 /// sum[n] = sum of weight[n, k] over k, on the CPU: prepared once for a weight that meets asymmetric activations.

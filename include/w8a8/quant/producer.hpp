@@ -86,6 +86,40 @@ struct Plain {
   W8A8_HOST_DEVICE void emit(const Values&, std::int64_t, std::int64_t, int) const {}
 };
 
+/// The matrix with each column multiplied by a factor of its own, in FP32, rounded once.
+template <class In>
+struct Smoothed {
+  struct Raw {
+    Group<In> x;
+    Group<float> factor;
+  };
+  using Cached = Values;
+  static constexpr Moment moment = Moment::none;
+
+  Rows<const In> x;
+  const float* factor;
+
+  bool aligned() const { return x.aligned() && is_aligned(factor, 16); }
+
+  template <bool Aligned>
+  W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
+    return {load_group<Aligned>(x.at(row, k), count), load_group<Aligned>(factor + k, count)};
+  }
+  template <bool Aligned>
+  W8A8_HOST_DEVICE Cached merge(const Raw& raw, std::int64_t, std::int64_t, int) const {
+    const Values v = to_values(raw.x), f = to_values(raw.factor);
+    Values product;
+    for (int i = 0; i < group_size; ++i) product[i] = multiply(v[i], f[i]);
+    return product;
+  }
+  template <bool Aligned>
+  W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
+    return merge<Aligned>(fetch<Aligned>(row, k, count), row, k, count);
+  }
+  template <bool Aligned>
+  W8A8_HOST_DEVICE void emit(const Values&, std::int64_t, std::int64_t, int) const {}
+};
+
 /// An optional copy of the values, rounded once to T.
 template <class T>
 struct ValueCopy {
