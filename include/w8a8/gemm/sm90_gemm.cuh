@@ -74,6 +74,7 @@ using Sm90GemmConfigs = ConfigList<Sm90GemmConfig<Sm90Tile<128, 256>, Sm90Schedu
                                    Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::cooperative>,  //
                                    Sm90GemmConfig<Sm90Tile<128, 96>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<128, 80>, Sm90Schedule::cooperative>,   //
+                                   Sm90GemmConfig<Sm90Tile<128, 64>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<256, 144>, Sm90Schedule::cooperative>,  //
                                    Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::pingpong>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::split_k>>;
@@ -148,7 +149,8 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   arguments.k_blocks = max_of(ceil_div(problem.k, sm90_block_k), Config::tail > 0 || Config::split > 1 ? 2 : 1);
   arguments.tile_rows = ceil_div(problem.m, Config::tile_m);
   arguments.tile_columns = ceil_div(problem.n, Config::tile_n);
-  arguments.group = 8;
+  arguments.by_group = Sm90Divisor(sm90_raster_rows * arguments.tile_columns);
+  arguments.by_last = Sm90Divisor(max_of(arguments.tile_rows % sm90_raster_rows, 1));
   // TMA writes whole 16-byte pieces: the last chunk of an N that is no multiple of 8 would overwrite what follows the row.
   const int columns = problem.n / G::ratio;
   arguments.tma_columns = !tma_store ? 0 : columns % 8 == 0 ? columns : columns - G::store_columns + 1;

@@ -304,37 +304,58 @@ struct Sm90Consumer {
   /// Stores 16 rows x chunk_columns of this warp at (row, column).
   W8A8_DEVICE void store(const Packed* packed, int row, int column) {
     if constexpr (G::may_tma_store) {
-      if (column < work.arguments.tma_columns) return store_through_tma(packed, row, column);
+      store_staged(packed, row, column);
+    } else {
+      store_directly(packed, row, column);
     }
-    store_directly(packed, row, column);
   }
 
-  W8A8_DEVICE void store_through_tma(const Packed* packed, int row, int column) {
+  /// Through the warp's staging memory: by TMA, or piece by piece where it cannot. Only loops for the latter: a tile's epilogue
+  /// is straight-line code that runs once, and what it jumps over still has to be fetched.
+  W8A8_DEVICE void store_staged(const Packed* packed, int row, int column) {
     constexpr int pitch = chunk_columns * 2;
-    const std::uint32_t buffer = ptx::shared_address(shared.store[group * 4 + warp][0]) + store_buffer * G::store_bytes;
+    std::uint8_t* const staging = shared.store[group * 4 + warp][0] + store_buffer * G::store_bytes;
+    const std::uint32_t buffer = ptx::shared_address(staging);
+    // An odd multiple of 16 or 32 bytes a row spreads over the banks by itself.
+    const auto offset = [&](int stored_row, int piece) {
+      if constexpr (pitch == 32 || pitch == 64 || pitch == 128) return layout::swizzled_offset<pitch>(stored_row, piece);
+      return stored_row * pitch + piece * 16;
+    };
     if (++store_buffer == G::store_buffers) store_buffer = 0;
     if (lane == 0) ptx::bulk_wait_group_read<G::store_buffers - 1>();
     __syncwarp();
     W8A8_UNROLL
     for (int j = 0; j < ceil_div(chunk_columns, 16); ++j) {
-      const int stored_row = lane % 16, piece = 2 * j + lane / 16;
-      int offset = stored_row * pitch + piece * 16;  // an odd multiple of 32 bytes a row spreads over the banks by itself
-      if constexpr (pitch == 32 || pitch == 64 || pitch == 128) offset = layout::swizzled_offset<pitch>(stored_row, piece);
+      const std::uint32_t to = buffer + offset(lane % 16, 2 * j + lane / 16);
       if (16 * j + 16 <= chunk_columns) {
-        ptx::stmatrix_x4(buffer + offset, packed[4 * j], packed[4 * j + 1], packed[4 * j + 2], packed[4 * j + 3]);
+        ptx::stmatrix_x4(to, packed[4 * j], packed[4 * j + 1], packed[4 * j + 2], packed[4 * j + 3]);
       } else {
-        ptx::stmatrix_x2(buffer + offset, packed[4 * j], packed[4 * j + 1]);
+        ptx::stmatrix_x2(to, packed[4 * j], packed[4 * j + 1]);
       }
     }
-    ptx::fence_proxy_async();
-    __syncwarp();
-    if (lane != 0) return;
-    if (work.arguments.stream_output) {
-      ptx::tma_store_2d(&out_map, buffer, column, row, ptx::evict_first);
-    } else {
-      ptx::tma_store_2d(&out_map, buffer, column, row);
+    const typename G::Arguments& a = work.arguments;
+    if (column < a.tma_columns) {
+      ptx::fence_proxy_async();
+      __syncwarp();
+      if (lane != 0) return;
+      if (a.stream_output) {
+        ptx::tma_store_2d(&out_map, buffer, column, row, ptx::evict_first);
+      } else {
+        ptx::tma_store_2d(&out_map, buffer, column, row);
+      }
+      ptx::bulk_commit_group();
+      return;
     }
-    ptx::bulk_commit_group();
+    if (lane == 0) ptx::bulk_commit_group();  // an empty one: buffers are counted in groups
+    __syncwarp();
+    const int rows_left = min_of(a.m - row, 16), columns_left = a.n / G::ratio - column;
+    W8A8_NO_UNROLL
+    for (int i = lane; i < 16 * chunk_columns / 2; i += 32) {
+      const int r = i / (chunk_columns / 2), c = i % (chunk_columns / 2) * 2;
+      if (r >= rows_left || c >= columns_left) continue;
+      store_pair(a.out + (row + r) * a.ldo + column + c, *reinterpret_cast<const Packed*>(staging + offset(r, c / 8) + c % 8 * 2),
+                 c + 1 < columns_left);
+    }
   }
 
   W8A8_DEVICE void store_directly(const Packed* packed, int row, int column) const {
@@ -343,16 +364,19 @@ struct Sm90Consumer {
     W8A8_UNROLL
     for (int i = 0; i < chunk_pairs; ++i) {
       const int m = row + lane / 4 + 8 * (i % 2), n = column + 8 * (i / 2) + 2 * (lane % 4);
-      if (m >= a.m || n >= a.n / G::ratio) continue;
-      Out* const out = a.out + m * a.ldo + n;
-      if (a.paired_store && n + 1 < a.n / G::ratio) {
-        *reinterpret_cast<Packed*>(out) = packed[i];
-      } else {
-        Sm90Pair<Out> pair;
-        std::memcpy(&pair, &packed[i], sizeof pair);
-        out[0] = pair.first;
-        if (n + 1 < a.n / G::ratio) out[1] = pair.second;
-      }
+      if (m < a.m && n < a.n / G::ratio) store_pair(a.out + m * a.ldo + n, packed[i], n + 1 < a.n / G::ratio);
+    }
+  }
+
+  /// Stores two neighbours of a row, or only the first of them.
+  W8A8_DEVICE void store_pair(Out* out, Packed values, bool both) const {
+    if (work.arguments.paired_store && both) {
+      *reinterpret_cast<Packed*>(out) = values;
+    } else {
+      Sm90Pair<Out> pair;
+      std::memcpy(&pair, &values, sizeof pair);
+      out[0] = pair.first;
+      if (both) out[1] = pair.second;
     }
   }
 };

@@ -18,12 +18,29 @@
 namespace w8a8::detail {
 
 inline constexpr int sm90_block_k = 128;              ///< bytes of K in a stage: one row of the 128-byte swizzle
+inline constexpr int sm90_raster_rows = 8;            ///< tiles of a raster group, along M
 inline constexpr int sm90_shared_bytes = 227 * 1024;  ///< what a CTA of sm_90 may use
 
 /// Two neighbouring values of a row, side by side as memory holds them.
 template <class T>
 struct alignas(2 * sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0 ? 2 * sizeof(T) : alignof(T)) Sm90Pair {
   T first, second;
+};
+
+/// Division of 0 <= n < 2^31 by a constant of the launch, as a multiplication: a tile's place is on the way to its first load,
+/// and a division costs over a hundred clocks. (Granlund and Montgomery, "Division by Invariant Integers using Multiplication".)
+struct Sm90Divisor {
+  std::uint32_t multiplier = 0;  ///< ceil(2^(31 + shift) / divisor)
+  int shift = 0;                 ///< ceil(log2(divisor))
+
+  Sm90Divisor() = default;
+  explicit Sm90Divisor(int divisor) {
+    while ((std::int64_t{1} << shift) < divisor) ++shift;
+    multiplier = static_cast<std::uint32_t>(ceil_div(std::uint64_t{1} << (31 + shift), static_cast<std::uint64_t>(divisor)));
+  }
+  W8A8_DEVICE int divide(int n) const {
+    return static_cast<int>(__umulhi(2 * static_cast<std::uint32_t>(n), multiplier) >> shift);
+  }
 };
 
 /// What one call hands to the kernel, beside the tensor maps and the epilogue.
@@ -33,11 +50,11 @@ struct Sm90GemmArguments {
   std::int64_t ldo;
   int m, n, k_blocks;
   int tile_rows, tile_columns;
-  int group;           ///< tiles of a raster group, along M
-  int tma_columns;     ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
-  bool paired_store;   ///< an even column is aligned to two elements
-  bool stream_weight;  ///< the weight is read once: it need not stay in L2
-  bool stream_output;  ///< the output is too large to stay in L2
+  Sm90Divisor by_group, by_last;  ///< by the tiles of a raster group; by the rows of tiles of the last group
+  int tma_columns;                ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
+  bool paired_store;              ///< an even column is aligned to two elements
+  bool stream_weight;             ///< the weight is read once: it need not stay in L2
+  bool stream_output;             ///< the output is too large to stay in L2
   bool dependent_launch;
 };
 
@@ -138,8 +155,11 @@ struct Sm90Work {
   }
   /// Element coordinates of a tile's first row and column.
   W8A8_DEVICE layout::Tile origin(int tile) const {
-    const layout::Tile t = layout::grouped_raster(tile, arguments.tile_rows, arguments.tile_columns, arguments.group, false);
-    return {t.row * G::tile_m, t.column * G::tile_n};
+    constexpr int rows = sm90_raster_rows;  // layout::grouped_raster, without divisions
+    const int group = arguments.by_group.divide(tile), rest = tile - group * rows * arguments.tile_columns;
+    const int left = arguments.tile_rows - group * rows;
+    const int column = left >= rows ? rest / rows : arguments.by_last.divide(rest);
+    return {(group * rows + rest - column * min_of(left, rows)) * G::tile_m, column * G::tile_n};
   }
 };
 
