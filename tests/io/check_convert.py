@@ -194,7 +194,7 @@ for row in range(2):
     for k in range(4):
         code = smoothed["b.0.fc.weight"][2][row * 4 + k]
         check(abs(code * scale * norm[k] - plain[row * 4 + k]) <= 0.51 * scale * norm[k], "the weight is multiplied")
-refused("has no norm that a smoothing rule names", "pre_norm", "x", "--activation-maxima", "maxima.safetensors")
+refused("is none whose smoothing rules are known", "pre_norm", "x", "--activation-maxima", "maxima.safetensors")
 refused("--alpha", "pre_norm", "x", *smooth[:-1], "1.5")
 
 # Flags and files that cannot be used.

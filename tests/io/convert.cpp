@@ -353,7 +353,10 @@ TEST_CASE("smoothing rules, and maxima that do not fit", "[io]") {
                  }),
                  "tensor 'h.0.ln.weight': is a norm whose rule finds no"));
   CHECK(contains(error_text([&] { groups({{"h.{}.ln", {"h.1.fc"}}}); }), "would be smoothed by two norms"));
-  CHECK(contains(error_text([&] { groups(llama_smoothing_rules()); }), "has no norm that a smoothing rule names"));
+  CHECK(contains(error_text([&] { groups(smoothing_rules_of("llama")); }), "has no norm that a smoothing rule names"));
+
+  CHECK(smoothing_rules_of("gemma")[0].offset == 1.0f);
+  CHECK(smoothing_rules_of("gemma2").empty());
 
   const auto rules = [](const std::string& json) {
     return error_text([&] { parse_smoothing_rules(parse_json(json, "m"), "m"); });
@@ -367,8 +370,10 @@ TEST_CASE("smoothing rules, and maxima that do not fit", "[io]") {
   CHECK(contains(rules(R"([{"norm": "{}{}", "linears": ["b"]}])"), "more than one {}"));
 
   ConvertOptions options;
-  options.smoothing_rules = {{"h.0.ln", {"h.0.fc"}}};
   options.activation_maxima = model.directory / "maxima.safetensors";
+  write_file(model.in + "/config.json", "{\"model_type\": \"gemma2\"}");
+  CHECK(contains(model.error(options), "config.json': its model_type, 'gemma2', is none whose smoothing rules are known"));
+  options.smoothing_rules = {{"h.0.ln", {"h.0.fc"}}};
   const auto error = [&](const NamedTensor& maxima) {
     write_safetensors(options.activation_maxima, {maxima});
     return model.error(options);

@@ -198,9 +198,9 @@ int main(int argc, char** argv) {
       ->type_name("FILE");
   app.add_option("--alpha", flags.options.alpha, "SmoothQuant: how much moves into the weights, 0 to 1, default 0.5")
       ->check(CLI::Range(0.0f, 1.0f));
-  app.add_option(
-         "--smooth-map", flags.smooth_map,
-         "SmoothQuant: which linears read a norm, [{\"norm\": \"layers.{}.ln\", \"linears\": [...]}]; default: Llama's names")
+  app.add_option("--smooth-map", flags.smooth_map,
+                 "SmoothQuant: which linears read a norm, [{\"norm\": \"layers.{}.ln\", \"linears\": [...]}]; default: by "
+                 "config.json's model_type")
       ->type_name("FILE");
   app.add_option("--threads", flags.options.threads, "number of threads, default one a core")->check(CLI::NonNegativeNumber);
   app.add_flag("--dry-run", flags.dry_run, "say what would be done to each tensor, and write nothing");

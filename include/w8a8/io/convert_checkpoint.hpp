@@ -14,6 +14,7 @@
 #include <map>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -179,7 +180,7 @@ class CheckpointConverter {
     read_config();
     plan_ = make_convert_plan(checkpoint_, options_);
     if (!options_.activation_maxima.empty()) {
-      groups_ = find_smoothing_groups(options_.smoothing_rules, checkpoint_);
+      groups_ = find_smoothing_groups(smoothing_rules(), checkpoint_);
       maxima_.emplace_back(options_.activation_maxima);
       smoothing_factors({}, {}, options_.alpha);  // checks alpha
       for (const SmoothingGroup& group : groups_) check_group(group);
@@ -522,6 +523,18 @@ class CheckpointConverter {
   }
 
   // ---- SmoothQuant ----
+
+  std::vector<SmoothingRule> smoothing_rules() const {
+    if (!options_.smoothing_rules.empty()) return options_.smoothing_rules;
+    const Json& type = detail::member(config_, "model_type");
+    const std::string name = type.is_string() ? type.get<std::string>() : "";
+    std::vector<SmoothingRule> rules = smoothing_rules_of(name);
+    if (rules.empty()) {
+      throw FileError(in_path("config.json"), "its model_type, " + detail::quote(name) +
+                                                  ", is none whose smoothing rules are known: say which norms feed which layers");
+    }
+    return rules;
+  }
 
   /// Everything about a group that can be wrong.
   void check_group(const SmoothingGroup& group) const {

@@ -3,6 +3,7 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -36,7 +37,7 @@ struct ConvertOptions {
   std::string
       activation_maxima;  ///< where not empty: SmoothQuant with this safetensors file, a vector [K] a norm or linear module
   float alpha = 0.5f;     ///< SmoothQuant's migration strength, 0 to 1
-  std::vector<SmoothingRule> smoothing_rules = llama_smoothing_rules();
+  std::vector<SmoothingRule> smoothing_rules;  ///< empty: those of config.json's model_type
 };
 
 /// A tensor of the input and what becomes of it.

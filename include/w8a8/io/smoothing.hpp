@@ -44,16 +44,31 @@ struct SmoothingGroup {
   float offset = 0.0f;
 };
 
-/// The rules of Llama's block, which Mistral, Qwen2, Qwen3 and others have in common: input_layernorm feeds q, k and v,
-/// post_attention_layernorm the gate and up projections (of every expert and their router, where there are experts).
-inline std::vector<SmoothingRule> llama_smoothing_rules() {
+/// The rules of a model whose config.json has this model_type; none for one that is not known here. Names alone do not tell:
+/// where Llama's post_attention_layernorm feeds the MLP, Gemma 2's of the same name follows the attention.
+inline std::vector<SmoothingRule> smoothing_rules_of(const std::string& model_type) {
   const std::string block = "model.layers.{}.";
-  return {{block + "input_layernorm", {block + "self_attn.q_proj", block + "self_attn.k_proj", block + "self_attn.v_proj"}, 0.0f},
-          {block + "post_attention_layernorm",
-           {block + "mlp.gate_proj", block + "mlp.up_proj", block + "mlp.gate", block + "mlp.experts.*.gate_proj",
-            block + "mlp.experts.*.up_proj", block + "mlp.shared_expert.gate_proj", block + "mlp.shared_expert.up_proj",
-            block + "mlp.shared_expert_gate"},
-           0.0f}};
+  const auto pre_norm = [&](float offset, std::vector<std::string> mlp) {
+    for (std::string& name : mlp) name = block + name;
+    return std::vector<SmoothingRule>{
+        {block + "input_layernorm",
+         {block + "self_attn.q_proj", block + "self_attn.k_proj", block + "self_attn.v_proj", block + "self_attn.qkv_proj"},
+         offset},
+        {block + "post_attention_layernorm", std::move(mlp), offset}};
+  };
+  const std::vector<std::string> dense = {"mlp.gate_proj", "mlp.up_proj", "mlp.gate_up_proj"};
+  if (model_type == "gemma") return pre_norm(1.0f, dense);
+  for (const char* known : {"llama", "mistral", "qwen2", "qwen3", "phi3"}) {
+    if (model_type == known) return pre_norm(0.0f, dense);
+  }
+  if (model_type == "mixtral") {
+    return pre_norm(0.0f, {"block_sparse_moe.gate", "block_sparse_moe.experts.*.w1", "block_sparse_moe.experts.*.w3"});
+  }
+  if (model_type == "qwen2_moe" || model_type == "qwen3_moe") {
+    return pre_norm(0.0f, {"mlp.gate_proj", "mlp.up_proj", "mlp.gate", "mlp.experts.*.gate_proj", "mlp.experts.*.up_proj",
+                           "mlp.shared_expert.gate_proj", "mlp.shared_expert.up_proj", "mlp.shared_expert_gate"});
+  }
+  return {};
 }
 
 /// Reads rules: [{"norm": "...", "linears": ["...", ...], "offset": 0}, ...]. Throws FileError.

@@ -52,6 +52,8 @@ std::vector<std::string> seeds() {
       R"({"model_type":"llama","quantization_config":{"quant_method":"compressed-tensors","format":"int-quantized",)"
       R"("quantization_status":"compressed","ignore":["lm_head"],"config_groups":{"group_0":{"targets":["Linear"],"weights":)" +
           args + R"("channel","dynamic":false},"input_activations":)" + args + R"("token","dynamic":true}}}}})",
+      "\5"
+      R"([{"norm":"model.layers.{}.input_layernorm","linears":["model.layers.{}.q","model.layers.{}.e.*"],"offset":1}])",
   };
 }
 
@@ -146,7 +148,7 @@ void mutate(Random& random, std::string& input, const std::vector<std::string>& 
     }
   }
   // The kinds with a length in front of the header: keep it right, mostly, or nothing behind it is ever looked at.
-  if (!input.empty() && static_cast<unsigned char>(input[0]) % 5 == 1 && input.size() > 9 && random.chance(0.8)) {
+  if (!input.empty() && static_cast<unsigned char>(input[0]) % 6 == 1 && input.size() > 9 && random.chance(0.8)) {
     const std::size_t close = input.rfind('}');
     const std::size_t length = close == std::string::npos || close < 9 ? 0 : close - 8;
     for (std::size_t i = 0; i < 8; ++i) input[1 + i] = static_cast<char>(length >> (8 * i));

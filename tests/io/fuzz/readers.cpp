@@ -1,5 +1,5 @@
-// Fuzz target over everything that io/ parses: safetensors headers and files, shard indices, JSON documents and
-// quantization_config. The first byte of an input chooses; the rest is what is read.
+// Fuzz target over everything that io/ parses: safetensors headers and files, shard indices, JSON documents,
+// quantization_config and smoothing rules. The first byte of an input chooses; the rest is what is read.
 //
 // Whatever the bytes: a result whose promises hold, or a FileError of one line. With libFuzzer:
 //   clang++ -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -isystem CUDA/include
@@ -19,6 +19,7 @@
 #include "w8a8/io/quantization_config.hpp"
 #include "w8a8/io/safetensors.hpp"
 #include "w8a8/io/safetensors_index.hpp"
+#include "w8a8/io/smoothing.hpp"
 
 namespace {
 
@@ -94,18 +95,30 @@ void read_config(std::string_view input) {
   require(parse_quantization_config(again, "fuzz").ignore == config.ignore, "a config written is read alike");
 }
 
+void read_rules(std::string_view input) {
+  for (const SmoothingRule& rule : parse_smoothing_rules(parse_json(input, "fuzz"), "fuzz")) {
+    require(!rule.norm.empty() && !rule.linears.empty(), "a rule names a norm and a layer");
+    std::string captured;
+    if (detail::match_block(rule.norm, "model.layers.7.input_layernorm", captured)) {
+      require(captured.find('.') == std::string::npos, "a block's number has no dots");
+      for (const std::string& linear : rule.linears) detail::fill_block(linear, captured);
+    }
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
   try {
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
       case 0: read_header(input); break;
       case 1: read_file(input); break;
       case 2: read_index(input); break;
       case 3: read_document(input); break;
-      default: read_config(input); break;
+      case 4: read_config(input); break;
+      default: read_rules(input); break;
     }
   } catch (const FileError& error) {
     const std::string what = error.what();
