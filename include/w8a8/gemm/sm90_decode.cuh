@@ -7,7 +7,7 @@
 //
 //          K ->   rank 0      rank 1                      Splitting K makes a CTA's tile wide, so that fewer bytes of tokens
 //   tokens    [ 64 x K/2 ] [ 64 x K/2 ]                   pass from L2 for every byte of weights. Each rank finally owns the
-//   channels  [ R  x K/2 ] [ R  x K/2 ]  -> 64 x R        outputs of R / splits of the channels: the others push their int32
+//   channels  [ R  x K/2 ] [ R  x K/2 ]  -> 64 x R        outputs of every second eight tokens: the other one pushes its int32
 //                                                         partial sums into its shared memory (st.async), and it adds them.
 //
 // TMA zero-fills what lies beyond K, so K needs no padding and nothing past a row's end is read or counted.
@@ -28,8 +28,9 @@
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/config_list.hpp"
 #include "w8a8/gemm/problem.hpp"
+#include "w8a8/gemm/store_neighbours.cuh"
 #include "w8a8/gemm/tuning/sm90_decode.hpp"
-#include "w8a8/layout/mma_fragment.hpp"
+#include "w8a8/layout/gate_up.hpp"
 #include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/barrier.cuh"
 #include "w8a8/ptx/cache_policy.cuh"
@@ -57,15 +58,14 @@ struct Sm90DecodeConfig {
   static constexpr int threads = consumers + 32;                         ///< and the producer's warp
   static constexpr int k_block = 128;                                    ///< bytes of K a stage: one 128-byte swizzle row
   static constexpr int wgmma_n = Channels / ChannelGroups;
-  static constexpr int groups = wgmma_n / 8;            ///< of eight channels, in a warpgroup's accumulators
-  static constexpr int owned_groups = groups / Splits;  ///< of them, those whose sums this CTA stores
+  static constexpr int quads = wgmma_n / 16;  ///< of a thread's values: two channels each of two groups of eight, in one row
 
-  static constexpr int exchange_bytes = (Splits - 1) * owned_groups * consumers * 16;
+  static constexpr int exchange_bytes = (Splits - 1) * quads * consumers * 16;
   static constexpr int stage_bytes = (Tokens + Channels) * k_block;
   static constexpr int stages = min_of(16, (227 * 1024 / CtasPerSm - 5 * 1024 - exchange_bytes) / stage_bytes);
 
-  static_assert(Tokens % 64 == 0 && Channels % (8 * ChannelGroups * Splits) == 0 && stages >= 3,
-                "Sm90DecodeConfig: tiles of 64 tokens, channels that the splits share in eights, three stages of shared memory");
+  static_assert(Tokens % 64 == 0 && Channels % (16 * ChannelGroups) == 0 && Splits <= 2 && stages >= 3,
+                "Sm90DecodeConfig: tiles of 64 tokens, 16 channels a group, at most two splits, three stages of shared memory");
 
   static std::string name() {
     return text("sm90_decode/", Tokens, "x", Channels, "_split", Splits, ChannelGroups > 1 ? text("_g", ChannelGroups) : "",
@@ -91,23 +91,11 @@ struct alignas(1024) Sm90DecodeStage {
   std::int8_t tokens[Config::tokens][Config::k_block];     // likewise
 };
 
-// A warp's finished outputs on their way from accumulator order to rows. The pitch is an odd multiple of 16 bytes, which spreads
-// eight rows over all banks.
-template <class Config, class Out>
-struct Sm90DecodeStaging {
-  static constexpr int columns = 8 * Config::owned_groups, piece = 16 / sizeof(Out);
-  alignas(16) Out values[16][columns + (columns / piece % 2 == 0 ? piece : 0)];
-};
-
-template <class Config, class Out, class Epilogue>
+template <class Config, class Epilogue>
 struct Sm90DecodeStorage {
-  union {
-    Sm90DecodeStage<Config> ring[Config::stages];
-    Sm90DecodeStaging<Config, Out> staging[Config::consumers / 32];  // once the ring is drained
-  };
-  // [sender][group][thread]: partial sums of the channels that this CTA owns, from the other ranks of the cluster.
-  alignas(16) std::int32_t exchange[max_of(Config::splits - 1, 1)][Config::splits > 1 ? Config::owned_groups : 1]
-                                   [Config::splits > 1 ? Config::consumers : 1][4];
+  Sm90DecodeStage<Config> ring[Config::stages];
+  // Partial sums of the rows that this CTA owns, from the other one of its cluster.
+  alignas(16) std::int32_t exchange[Config::splits > 1 ? Config::quads : 1][Config::splits > 1 ? Config::consumers : 1][4];
   std::uint64_t full[Config::stages], empty[Config::stages], exchanged;
   typename Epilogue::ColumnState columns[Config::channels];
   typename Epilogue::RowState rows[Config::tokens];
@@ -190,85 +178,69 @@ W8A8_DEVICE void multiply_sm90_decode(Storage& storage, int blocks, int token_gr
   for (int v = 0; v < Config::wgmma_n / 2; ++v) ptx::wgmma_touch(accumulator[v]);
 }
 
-// Sends the partial sums of the channels that other ranks own, and adds what they send to `sum`, this rank's own ones.
+// Quad q of a thread's values in one of its two rows (0: lane / 4, 1: eight below): two neighbouring channels, and the two eight
+// channels on.
+template <class Config>
+W8A8_DEVICE void sm90_decode_quad(const std::int32_t (&accumulator)[Config::wgmma_n / 2], int q, bool lower,
+                                  std::int32_t (&quad)[4]) {
+  const std::int32_t* const v = accumulator + 8 * q;
+  quad[0] = lower ? v[2] : v[0], quad[1] = lower ? v[3] : v[1];
+  quad[2] = lower ? v[6] : v[4], quad[3] = lower ? v[7] : v[5];
+}
+
+// Sends the partial sums of the rows that the cluster's other CTA owns.
 template <class Config, class Storage>
-W8A8_DEVICE void exchange_sm90_decode(Storage& storage, int rank, const std::int32_t (&accumulator)[Config::wgmma_n / 2],
-                                      std::int32_t (&sum)[4 * Config::owned_groups]) {
+W8A8_DEVICE void send_sm90_decode(Storage& storage, int rank, const std::int32_t (&accumulator)[Config::wgmma_n / 2]) {
+  const int other = rank ^ 1;
+  const std::uint32_t barrier = ptx::mapa(ptx::shared_address(&storage.exchanged), other);
+  const std::uint32_t to = ptx::mapa(ptx::shared_address(storage.exchange[0][threadIdx.x]), other);
   W8A8_UNROLL
-  for (int g = 0; g < Config::groups; ++g) {
-    const int owner = g / Config::owned_groups;
-    if (owner == rank) {
-      W8A8_UNROLL
-      for (int v = 0; v < 4; ++v) sum[g % Config::owned_groups * 4 + v] = accumulator[4 * g + v];
-    } else {
-      const int sender = rank > owner ? rank - 1 : rank;
-      const std::uint32_t to = ptx::shared_address(storage.exchange[sender][g % Config::owned_groups][threadIdx.x]);
-      ptx::st_async(ptx::mapa(to, owner), ptx::mapa(ptx::shared_address(&storage.exchanged), owner), accumulator[4 * g],
-                    accumulator[4 * g + 1], accumulator[4 * g + 2], accumulator[4 * g + 3]);
-    }
-  }
-  ptx::mbarrier_wait_parity_cluster(ptx::shared_address(&storage.exchanged), 0);
-  W8A8_UNROLL
-  for (int s = 0; s < Config::splits - 1; ++s) {
-    W8A8_UNROLL
-    for (int g = 0; g < Config::owned_groups; ++g) {
-      const int4 part = *reinterpret_cast<const int4*>(storage.exchange[s][g][threadIdx.x]);
-      sum[4 * g] += part.x, sum[4 * g + 1] += part.y, sum[4 * g + 2] += part.z, sum[4 * g + 3] += part.w;
-    }
+  for (int q = 0; q < Config::quads; ++q) {
+    std::int32_t quad[4];
+    sm90_decode_quad<Config>(accumulator, q, other == 1, quad);
+    ptx::st_async(to + q * Config::consumers * 16, barrier, quad[0], quad[1], quad[2], quad[3]);
   }
 }
 
-// Epilogue and store of one warp's 16 tokens x owned channels, which start at `column` of the tile.
-template <class Config, class Out, class Epilogue>
-W8A8_DEVICE void store_sm90_decode(Sm90DecodeStorage<Config, Out, Epilogue>& storage, const GemmProblem<Out>& problem,
-                                   const Epilogue& epilogue, const Sm90DecodeTile& tile, int row, int column,
-                                   const std::int32_t (&sum)[4 * Config::owned_groups]) {
-  using Staging = Sm90DecodeStaging<Config, Out>;
-  const int lane = threadIdx.x % 32;
-  Staging& staging = storage.staging[threadIdx.x / 32];
-  W8A8_UNROLL
-  for (int v = 0; v < 4 * Config::owned_groups; v += 2) {
-    const layout::Coordinate c = layout::wgmma_c(0, lane, v);
-    const int m = min_of(row + c.row, tile.rows - 1);
-    struct alignas(2 * sizeof(Out)) Pair {
-      Out value[2];
-    } pair;
+// The outputs of a quad. Lanes swap one of their two pairs with the neighbour, so that each holds four neighbouring outputs, and
+// four lanes 16 of them. With a gated epilogue the pairs are gate and up of two outputs.
+template <class Config, class Out, class Epilogue, int Outputs>
+W8A8_DEVICE void finish_sm90_decode_quad(const Sm90DecodeStorage<Config, Epilogue>& storage, const Epilogue& epilogue,
+                                         const Sm90DecodeTile& tile, int row, int column, const std::int32_t (&sum)[4],
+                                         Out (&out)[Outputs]) {
+  const int m = min_of(row, tile.rows - 1);
+  const auto value = [&](int v) {
+    const int n = min_of(column + v % 2 + 8 * (v / 2), tile.columns - 1);
+    return epilogue.apply(sum[v], storage.rows[m], storage.columns[n], tile.m0 + m, tile.n0 + n);
+  };
+  if constexpr (is_gated_v<Epilogue>) {
+    const int to = layout::gated_column(tile.n0 + min_of(column, tile.columns - 2));
     W8A8_UNROLL
     for (int j = 0; j < 2; ++j) {
-      const int n = min_of(column + c.column + j, tile.columns - 1);
-      pair.value[j] = store_value<Out>(epilogue.apply(sum[v + j], storage.rows[m], storage.columns[n], tile.m0 + m, tile.n0 + n));
+      out[j] = store_value<Out>(epilogue.combine(value(j), value(2 + j), storage.rows[m], tile.m0 + m, to + j));
     }
-    *reinterpret_cast<Pair*>(&staging.values[c.row][c.column]) = pair;
-  }
-  __syncwarp();
-  constexpr int piece = Staging::piece, pieces = Staging::columns / piece;
-  const int columns = min_of(tile.columns - column, Staging::columns);
-  for (int i = lane; i < 16 * pieces; i += 32) {
-    const int m = i / pieces, n = i % pieces * piece;
-    if (row + m >= tile.rows || n >= columns) continue;
-    Out* const to = problem.out + (tile.m0 + row + m) * problem.ldo + tile.n0 + column + n;
-    const Out* const from = &staging.values[m][n];
-    if (n + piece <= columns && reinterpret_cast<std::uintptr_t>(to) % 16 == 0) {
-      *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
-    } else {
-      for (int j = 0; j < min_of(piece, columns - n); ++j) to[j] = from[j];
-    }
+  } else {
+    W8A8_UNROLL
+    for (int v = 0; v < 4; ++v) out[v] = store_value<Out>(value(v));
+    swap_with_neighbour(out);
   }
 }
 
 template <class Config, class Out, class Epilogue>
 __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::threads), arch::has_wgmma ? Config::ctas_per_sm : 1)
-    sm90_decode_kernel(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map,
-                       const __grid_constant__ GemmProblem<Out> problem, const __grid_constant__ Epilogue epilogue,
-                       int channels_per_cta, int token_tiles, int box_rows, bool dependent_launch) {
+    sm90_decode_kernel(const __grid_constant__ GemmProblem<Out> problem, int channels_per_cta, int token_tiles, int box_rows,
+                       bool dependent_launch, const __grid_constant__ Epilogue epilogue,
+                       const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map) {
   if constexpr (arch::has_wgmma) {
-    using Storage = Sm90DecodeStorage<Config, Out, Epilogue>;
+    using Storage = Sm90DecodeStorage<Config, Epilogue>;
     extern __shared__ __align__(1024) std::uint8_t shared_bytes[];
     Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Sm90DecodeTile tile = sm90_decode_tile<Config>(problem.m, problem.n, problem.k, channels_per_cta, token_tiles);
 
     if (warp == Config::consumers / 32 && lane == 0) {
+      ptx::prefetch_tensormap(&w_map);
+      ptx::prefetch_tensormap(&x_map);
       for (int s = 0; s < Config::stages; ++s) {
         ptx::mbarrier_init(ptx::shared_address(&storage.full[s]), 1);
         ptx::mbarrier_init(ptx::shared_address(&storage.empty[s]), Config::consumers / 32);
@@ -279,8 +251,14 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
         ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&storage.exchanged), Config::exchange_bytes);
       }
     }
-    __syncthreads();
-    if (Config::splits > 1) ptx::cluster_arrive();  // the matching wait comes before the first st.async: every rank has started
+    // The producer only says that the barriers are there: it has nothing to wait for.
+    if (warp == Config::consumers / 32) {
+      __syncwarp();
+      ptx::bar_arrive(1, Config::threads);
+    } else {
+      ptx::bar_sync(1, Config::threads);
+    }
+    if (Config::splits > 1) ptx::cluster_arrive_relaxed();  // the matching wait comes before the first st.async
 
     if (warp == Config::consumers / 32) {
       if (lane == 0) produce_sm90_decode<Config>(storage, &x_map, &w_map, tile, box_rows, dependent_launch);
@@ -290,26 +268,52 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
     }
 
     if (dependent_launch) ptx::griddepcontrol_wait();
+    W8A8_NO_UNROLL
     for (int i = threadIdx.x; i < tile.columns; i += Config::consumers) storage.columns[i] = epilogue.column(tile.n0 + i);
+    W8A8_NO_UNROLL
     for (int i = threadIdx.x; i < tile.rows; i += Config::consumers) storage.rows[i] = epilogue.row(tile.m0 + i);
 
     const int group = warp / 4, token_group = group % Config::token_groups, channel_group = group / Config::token_groups;
     std::int32_t accumulator[Config::wgmma_n / 2] = {};
     multiply_sm90_decode<Config>(storage, tile.blocks, token_group, channel_group, accumulator);
 
-    std::int32_t sum[4 * Config::owned_groups];
     const int rank = blockIdx.x % Config::splits;
     if constexpr (Config::splits > 1) {
       ptx::cluster_wait();
-      exchange_sm90_decode<Config>(storage, rank, accumulator, sum);
-    } else {
-      W8A8_UNROLL
-      for (int v = 0; v < Config::wgmma_n / 2; ++v) sum[v] = accumulator[v];
+      send_sm90_decode<Config>(storage, rank, accumulator);
     }
-    ptx::bar_sync(1, Config::consumers);  // states are written, and the ring is drained by all: the staging may take its place
-    const int row = 64 * token_group + 16 * (warp % 4);
-    const int column = Config::wgmma_n * channel_group + 8 * Config::owned_groups * rank;
-    if (row < tile.rows && column < tile.columns) store_sm90_decode<Config>(storage, problem, epilogue, tile, row, column, sum);
+    ptx::bar_sync(2, Config::consumers);  // the states are written
+    if constexpr (Config::splits > 1) ptx::mbarrier_wait_parity_cluster(ptx::shared_address(&storage.exchanged), 0);
+    constexpr int halves = Config::splits > 1 ? 1 : 2, outputs = is_gated_v<Epilogue> ? 2 : 4;
+    Out out[halves][Config::quads][outputs];
+    const int first_row = 64 * token_group + 16 * (warp % 4) + lane / 4 + (Config::splits > 1 ? 8 * rank : 0);
+    const int first_column = Config::wgmma_n * channel_group;
+    W8A8_UNROLL
+    for (int half = 0; half < halves; ++half) {
+      W8A8_UNROLL
+      for (int q = 0; q < Config::quads; ++q) {
+        std::int32_t sum[4];
+        sm90_decode_quad<Config>(accumulator, q, Config::splits > 1 ? rank == 1 : half == 1, sum);
+        if constexpr (Config::splits > 1) {
+          const int4 part = *reinterpret_cast<const int4*>(storage.exchange[q][threadIdx.x]);
+          sum[0] += part.x, sum[1] += part.y, sum[2] += part.z, sum[3] += part.w;
+        }
+        finish_sm90_decode_quad<Config>(storage, epilogue, tile, first_row + 8 * half, first_column + 16 * q + lane % 4 * 2, sum,
+                                        out[half][q]);
+      }
+    }
+    // Which of a quad's 16 channels (gated: eight outputs) a lane stores first.
+    const int own = is_gated_v<Epilogue> ? lane % 4 * 2 : lane % 2 * 8 + lane % 4 / 2 * 4;
+    W8A8_UNROLL
+    for (int half = 0; half < halves; ++half) {
+      W8A8_UNROLL
+      for (int q = 0; q < Config::quads; ++q) {
+        const int row = first_row + 8 * half, column = (first_column + 16 * q) / (is_gated_v<Epilogue> ? 2 : 1) + own;
+        if (row >= tile.rows) continue;
+        store_neighbours(problem.out + (tile.m0 + row) * problem.ldo + tile.n0 / (is_gated_v<Epilogue> ? 2 : 1) + column,
+                         out[half][q], tile.columns / (is_gated_v<Epilogue> ? 2 : 1) - column);
+      }
+    }
   }
 }
 
@@ -337,12 +341,12 @@ void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
                         const DeviceProperties& device, cudaStream_t stream) {
   Configs::visit(config_index, [&](auto config) {
     using Config = decltype(config);
-    using Storage = detail::Sm90DecodeStorage<Config, Out, Epilogue>;
+    using Storage = detail::Sm90DecodeStorage<Config, Epilogue>;
     static_assert(sizeof(Storage) * Config::ctas_per_sm <= 227 * 1024,
                   "sm90_decode: the epilogue's states exceed the shared memory");
     const int token_tiles = ceil_div(problem.m, Config::tokens);
-    const int channels =
-        sm90_decode_channels_per_cta(problem.n, Config::channels, Config::splits, Config::ctas_per_sm, token_tiles, device);
+    const int channels = sm90_decode_channels_per_cta(problem.n, Config::channels, Config::splits, Config::ctas_per_sm,
+                                                      token_tiles, is_gated_v<Epilogue> ? 2 * layout::gate_block : 8, device);
     // No box is taller than the matrix: rows outside are filled with zeros, and that was measured to halve the speed of the
     // loads. What the ring holds in the rows of tokens that do not exist only reaches outputs that do not exist.
     const int token_rows = min_of(problem.m, Config::tokens);
@@ -365,8 +369,8 @@ void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
     launch_config.shared_bytes = sizeof(Storage);
     launch_config.dependent_launch = options.dependent_launch;
     launch_config.stream = stream;
-    launch("sm90_decode", detail::sm90_decode_kernel<Config, Out, Epilogue>, launch_config, x_map, w_map, problem, epilogue,
-           channels, token_tiles, token_rows + channels, options.dependent_launch);
+    launch("sm90_decode", detail::sm90_decode_kernel<Config, Out, Epilogue>, launch_config, problem, channels, token_tiles,
+           token_rows + channels, options.dependent_launch, epilogue, x_map, w_map);
   });
 }
 

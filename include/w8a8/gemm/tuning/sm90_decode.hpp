@@ -36,12 +36,12 @@ inline constexpr Sm90DecodeTuning sm90_decode_tuning[] = {
 }  // namespace detail
 
 /// Output channels a CTA takes, at most `max_channels`: the fewest waves of clusters that cover N, and those waves evenly filled.
-/// A multiple of 8, so that 16-byte stores stay aligned.
-inline int sm90_decode_channels_per_cta(int n, int max_channels, int splits, int ctas_per_sm, int token_tiles,
+/// A multiple of `multiple`, which is 8 at least, so that stores stay aligned.
+inline int sm90_decode_channels_per_cta(int n, int max_channels, int splits, int ctas_per_sm, int token_tiles, int multiple,
                                         const DeviceProperties& device) {
   const int slots = max_of(1, device.multiprocessors * ctas_per_sm / splits / token_tiles);
   const std::int64_t waves = ceil_div<std::int64_t>(n, static_cast<std::int64_t>(max_channels) * slots);
-  return min_of(max_channels, static_cast<int>(round_up<std::int64_t>(ceil_div<std::int64_t>(n, waves * slots), 8)));
+  return min_of(max_channels, static_cast<int>(round_up<std::int64_t>(ceil_div<std::int64_t>(n, waves * slots), multiple)));
 }
 
 namespace detail {
@@ -51,7 +51,8 @@ inline double sm90_decode_microseconds(const Sm90DecodeTuning& config, int m, in
   constexpr double dram_bytes = 4.4e6, sm_bytes = 6.0e4;  // a microsecond
   constexpr double token_weight = 0.5;                    // a byte of tokens comes from L2 and costs less than one of weights
   const int token_tiles = ceil_div(m, config.tokens);
-  const int channels = sm90_decode_channels_per_cta(n, config.channels, config.splits, config.ctas_per_sm, token_tiles, device);
+  const int channels =
+      sm90_decode_channels_per_cta(n, config.channels, config.splits, config.ctas_per_sm, token_tiles, 8, device);
   const std::int64_t tiles = ceil_div<std::int64_t>(n, channels) * token_tiles;
   const std::int64_t at_once = max_of(1, device.multiprocessors * config.ctas_per_sm / config.splits);
   const double waves = static_cast<double>(ceil_div(tiles, at_once));
