@@ -50,7 +50,7 @@ void Console::next(int done, int total, const Shape& shape, double elapsed_secon
   const std::string line = progress_line(done, total, shape, elapsed_seconds);
   if (terminal_) {
     std::fprintf(stderr, "\r\033[K%s", line.c_str());
-  } else if (done % 10 == 0 && done > 0) {
+  } else if (done % (total > 100 ? 100 : 10) == 0 && done > 0) {
     std::fprintf(stderr, "%s\n", line.c_str());
   }
   std::fflush(stderr);

@@ -143,7 +143,7 @@ std::string CublasPeers::kernel(const std::string& peer, const Shape& shape) con
   const cublasLtMatmulAlgo_t& algorithm = found->second->algorithm;
   std::ostringstream text;
   const auto add = [&](const char* label, cublasLtMatmulAlgoConfigAttributes_t attribute) {
-    std::uint32_t value = 0;
+    std::int32_t value = 0;  // unsigned, except that -1 stands for "does not apply"
     std::size_t written = 0;
     if (cublasLtMatmulAlgoConfigGetAttribute(&algorithm, attribute, &value, sizeof value, &written) == CUBLAS_STATUS_SUCCESS) {
       text << (text.tellp() > 0 ? " " : "") << label << value;

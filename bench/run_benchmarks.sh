@@ -5,7 +5,7 @@
 #
 # --program  a built w8a8_bench; without it, build/ is configured and built
 # --out      where the files go; without it bench/results/<gpu>, the GPU named as its model: h200
-# --quick    a look at everything in about a minute: few M, no sustained figures
+# --quick    a look at everything in a minute and a half: few M, no sustained figures
 # SUITE      some of: gemm gemm_sm80 quantize linear sweep sweep_sm80 chain (default: all)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -18,6 +18,8 @@ PEERS = {
     "cublaslt_fp8": "cublaslt_fp8_tensorwise_us",
     "cublaslt_fp8_rowwise": "cublaslt_fp8_rowwise_us",
 }
+# The kernels of cublaslt_int8_dequant, each for itself. The anchors hold the product; the rest of their sum is the other kernel.
+PRODUCT = "cublaslt_int8_to_s32"
 
 
 def geometric_mean(values):
@@ -48,6 +50,17 @@ def main():
             print(f"  {peer:22} {condition:9} geometric mean {means[-1]:.3f}, {within} of {len(ratios)} rows within 10%; "
                   f"{ratios[0][0]:.2f} at {ratios[0][1]} to {ratios[-1][0]:.2f} at {ratios[-1][1]}")
         off = off or (means and not any(1 / 1.1 <= mean <= 1.1 for mean in means))
+
+    product, second = [], []
+    for row, anchor in pairs:
+        alone, there = row.get("peer_parts", {}).get(PRODUCT), anchor.get(PRODUCT + "_us")
+        both, both_there = row["peers"].get("cublaslt_int8_dequant"), anchor.get("cublaslt_int8_dequant_us")
+        if alone and there and both and both_there and both > alone and both_there > there:
+            product.append(alone / there)
+            second.append((both - alone) / (both_there - there))
+    if product:
+        print(f"  of cublaslt_int8_dequant, burst: its product {geometric_mean(product):.3f}, what the second kernel adds "
+              f"{geometric_mean(second):.3f} ({len(product)} rows)")
 
     print("\nbest fused INT8 kernel of the anchors / ours: above 1 we are faster")
     print(f"{'name':11} {'MxNxK':17} {'ours us':>8} {'anchor':>8} {'ratio':>6} {'carried':>8}")
