@@ -111,32 +111,28 @@ class W8A8OF16LinearAsymmetricInput : public detail::W8A8Linear<Params, Space, S
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
-    constexpr const char* function = "forward";
-    detail::check_tokens(function, input, output_buffer, this->in_features(), this->out_features());
-    const auto x = detail::as_matrix(function, "input", input);
-    const auto out = detail::as_matrix(function, "output_buffer", output_buffer);
-    const std::int64_t tokens = x.extent(0), zeros = static_cast<std::int64_t>(zero_bytes(tokens));
-    const std::int64_t rest = workspace.size() - zeros;
+    const std::int64_t tokens = input.extent(0) * (Rank == 3 ? input.extent(1) : 1);
+    const auto zeros = static_cast<std::int64_t>(zero_bytes(tokens)), rest = workspace.size() - zeros;
     if (rest < 0) {
-      throw Error(function, "workspace", text(forward_workspace_bytes(tokens), " bytes (forward_workspace_bytes(", tokens, "))"),
+      throw Error("forward", "workspace", text(forward_workspace_bytes(tokens), " bytes (forward_workspace_bytes(", tokens, "))"),
                   text(workspace.size(), " bytes"));
     }
-    const auto scratch = this->divide(
-        function, tokens, VectorView<std::byte, Space>(workspace.data() + zeros, {rest}, {workspace.stride(0)}), options);
+    const auto call = this->prepare(input, output_buffer, this->out_features(),
+                                    {workspace.data() + zeros, {rest}, {workspace.stride(0)}}, options);
+    const auto& scratch = call.scratch;
     const VectorView<std::int32_t, Space> zero_point(reinterpret_cast<std::int32_t*>(workspace.data()), {tokens});
     const auto affine = ZeroPoint(zero_point, weight_row_sum.view()) | Dequantize(scratch.scales, this->dequant_scale.view()) |
                         detail::OptionalBias<Params, Space>(this->own_bias());
-    make_problem(scratch.codes, this->weight.view(), affine, out);
-    const QuantizeOptions how{8, /*dependent_launch=*/true, options.threads};
+    this->check(call, scratch.scales);
     if (input_factor.empty()) {
-      quantize_per_token_asymmetric(x, scratch.codes, scratch.scales, zero_point, stream, how);
+      quantize_per_token_asymmetric(call.x, scratch.codes, scratch.scales, zero_point, stream, call.how);
     } else {
-      quantize_per_token_asymmetric(x, input_factor.view(), scratch.codes, scratch.scales, zero_point, stream, how);
+      quantize_per_token_asymmetric(call.x, input_factor.view(), scratch.codes, scratch.scales, zero_point, stream, call.how);
     }
     if (this->fc1) {
-      gemm(scratch.codes, this->weight.view(), affine | Gelu{}, out, scratch.options, stream);
+      gemm(scratch.codes, this->weight.view(), affine | Gelu{}, call.out, scratch.options, stream);
     } else {
-      gemm(scratch.codes, this->weight.view(), affine, out, scratch.options, stream);
+      gemm(scratch.codes, this->weight.view(), affine, call.out, scratch.options, stream);
     }
   }
 

@@ -119,7 +119,8 @@ struct SmoothOptions {
 
 /// quantize() for models whose activations have outliers: W8A8OF16LinearAsymmetricInput for each nn::Linear of the model, with
 /// the factors that `maxima` (channel_maxima()) give; a layer that they do not name has none. nn::Projections whose modules are
-/// all nn::Linear, none of them kept, become one layer, since they share their input. Returns how many were replaced.
+/// all nn::Linear, none of them kept, become one layer, since they share their input; nn::GatedProjections stay two. Returns how
+/// many were replaced.
 template <class T>
 std::size_t quantize_smoothed(ModulePtr<T, Host>& model, const ChannelMaxima& maxima, const SmoothOptions& options = {}) {
   using Quantized = QuantizedLayer<W8A8OF16LinearAsymmetricInput<T, Host>>;
@@ -143,7 +144,8 @@ std::size_t quantize_smoothed(ModulePtr<T, Host>& model, const ChannelMaxima& ma
       model, options.keep, options.progress, Fuse::yes,
       [&](const std::string& name, const std::vector<LinearView<T, Host>>& linears, std::vector<FusedRows> rows) {
         return std::make_unique<Quantized>(convert(name, linears), std::move(rows));
-      });
+      },
+      [](const Fusible<T, Host>&) { return ModulePtr<T, Host>(); });
 }
 
 }  // namespace w8a8::nn

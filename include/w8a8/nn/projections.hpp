@@ -18,6 +18,17 @@
 
 namespace w8a8::nn {
 
+/// Linear layers that become one INT8 layer in a way of their own.
+template <class T, class Space>
+class Fusible {
+ public:
+  virtual ~Fusible() = default;
+
+  /// The INT8 layer in the place of the module's children, all of which are nn::Linear of one in_features; null where there can
+  /// be none, and the children are converted one by one.
+  virtual ModulePtr<T, Space> quantized() const = 0;
+};
+
 /// Modules that take the same input; the output holds theirs side by side, in their order. An attention that keeps query, key and
 /// value in one of these lets nn::quantize fuse them; as the child "" of the attention, it leaves no trace in their names. The
 /// modules must take outputs whose rows are further apart than they are long, as all linear layers do.

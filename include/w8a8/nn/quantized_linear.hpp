@@ -99,7 +99,7 @@ class QuantizedLayer : public Module<typename LayerType::params_dtype, typename 
 template <class T = half, class Space = Host, class Scale = float>
 using QuantizedLinear = QuantizedLayer<W8A8OF16LinearDynamicInputScale<T, Space, Scale>>;
 
-/// Whether quantize() makes one layer of the linear layers that nn::Projections holds.
+/// Whether quantize() makes one layer of the linear layers that nn::Projections or nn::GatedProjections holds.
 enum class Fuse { no, yes };
 
 /// True for the names of layers that a conversion leaves alone; may be empty.
@@ -134,20 +134,23 @@ std::size_t count_linears(ModulePtr<T, Space>& model) {
 }
 
 /// Puts convert(name, linears, rows) in the place of each nn::Linear (rows empty), and with Fuse::yes of each nn::Projections
-/// that can be fused; for these, `name` is the first layer's.
-template <class T, class Space, class Convert>
+/// that can be fused; for these, `name` is the first layer's. gated(fusible) likewise for what is Fusible; null: not fused.
+template <class T, class Space, class Convert, class Gated>
 std::size_t replace_linears_and_projections(ModulePtr<T, Space>& model, const Keep& keep, const Progress& progress, Fuse fuse,
-                                            Convert&& convert) {
+                                            Convert&& convert, Gated&& gated) {
   const std::size_t total = count_linears(model);
   std::size_t fused = 0;
   if (fuse == Fuse::yes) {
     visit_modules(model, [&](const std::string& name, ModulePtr<T, Space>& module) {
-      if (dynamic_cast<const Projections<T, Space>*>(module.get()) == nullptr) return;
+      const auto* fusible = dynamic_cast<const Fusible<T, Space>*>(module.get());
+      if (fusible == nullptr && dynamic_cast<const Projections<T, Space>*>(module.get()) == nullptr) return;
       std::vector<FusedRows> rows;
       const auto views = fusible_linears(name, *module, keep, rows);
       if (views.size() < 2) return;
       const std::string first = joined_name(name, rows.front().name);
-      module = convert(first, views, std::move(rows));
+      ModulePtr<T, Space> converted = fusible != nullptr ? gated(*fusible) : convert(first, views, std::move(rows));
+      if (converted == nullptr) return;
+      module = std::move(converted);
       fused += views.size();
       if (progress) progress(fused, total, name);
     });
@@ -165,8 +168,8 @@ std::size_t replace_linears_and_projections(ModulePtr<T, Space>& model, const Ke
 }  // namespace detail
 
 /// Replaces the nn::Linear layers of the model, itself included, by INT8 ones; those whose name `keep` accepts stay. With
-/// Fuse::yes each nn::Projections whose modules are all nn::Linear, none of them kept, becomes one layer; its state dict keeps
-/// their names. One layer is held twice at a time. Returns how many were replaced.
+/// Fuse::yes each nn::Projections and nn::GatedProjections whose modules are all nn::Linear, none of them kept, becomes one
+/// layer; its state dict keeps their names. One layer is held twice at a time. Returns how many were replaced.
 template <class T, class Space>
 std::size_t quantize(ModulePtr<T, Space>& model, const Keep& keep = {}, const Progress& progress = {}, Fuse fuse = Fuse::no) {
   using Quantized = QuantizedLinear<T, Space>;
@@ -174,7 +177,8 @@ std::size_t quantize(ModulePtr<T, Space>& model, const Keep& keep = {}, const Pr
       model, keep, progress, fuse,
       [](const std::string&, const std::vector<LinearView<T, Space>>& linears, std::vector<FusedRows> rows) {
         return std::make_unique<Quantized>(Quantized::Layer::from_linears(linears), std::move(rows));
-      });
+      },
+      [](const Fusible<T, Space>& fusible) { return fusible.quantized(); });
 }
 
 }  // namespace w8a8::nn

@@ -136,22 +136,6 @@ class W8A8Linear {
     }
   }
 
-  /// forward() from floating-point input: divides the workspace, checks what gemm() will check, calls quantize(x, scratch,
-  /// options), then multiplies. given_scale: the input's scale where it is known; null: what the quantizer leaves in the scratch.
-  template <class X, class Out, int Rank, class Quantize>
-  void quantize_and_multiply(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output,
-                             const VectorView<std::byte, Space>& workspace, const VectorView<const float, Space>& given_scale,
-                             const GemmOptions& options, cudaStream_t stream, Quantize&& quantize) const {
-    check_tokens("forward", input, output, in_features(), out_features());
-    const auto x = as_matrix("forward", "input", input);
-    const auto out = as_matrix("forward", "output_buffer", output);
-    const Scratch scratch = divide("forward", x.extent(0), workspace, options);
-    const VectorView<const float, Space> scale = given_scale.data() == nullptr ? scratch.scales : given_scale;
-    make_problem(scratch.codes, weight.view(), Dequantize(scale, dequant_scale.view()), out);
-    quantize(x, scratch, QuantizeOptions{8, /*dependent_launch=*/true, options.threads});
-    multiply("forward", scratch.codes, scale, out, own_bias(), scratch.options, stream);
-  }
-
   /// The parts of forward()'s workspace.
   struct Scratch {
     MatrixView<std::int8_t, Space> codes;
@@ -184,6 +168,31 @@ class W8A8Linear {
     // The quantizer waits for all that came before it and only then lets the GEMM start, which may so read the weight beside it.
     if (in_features() > 0) scratch.options.dependent_launch = true;
     return scratch;
+  }
+
+  /// What forward() from floating-point input works on.
+  template <class X, class Out>
+  struct Call {
+    MatrixView<X, Space> x;
+    MatrixView<Out, Space> out;
+    Scratch scratch;
+    QuantizeOptions how;  ///< of the quantizer
+  };
+
+  /// Checks forward()'s arguments and divides its workspace. `features`: of the output.
+  template <class X, class Out, int Rank>
+  Call<X, Out> prepare(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output, std::int64_t features,
+                       const VectorView<std::byte, Space>& workspace, const GemmOptions& options) const {
+    check_tokens("forward", input, output, in_features(), features);
+    const auto x = as_matrix("forward", "input", input);
+    return {x, as_matrix("forward", "output_buffer", output), divide("forward", x.extent(0), workspace, options),
+            QuantizeOptions{8, /*dependent_launch=*/true, options.threads}};
+  }
+
+  /// What gemm() will check, before a quantizer is enqueued.
+  template <class X, class Out>
+  void check(const Call<X, Out>& call, const VectorView<const float, Space>& input_scale) const {
+    make_problem(call.scratch.codes, weight.view(), Dequantize(input_scale, dequant_scale.view()), call.out);
   }
 
   VectorView<const Params, Space> own_bias() const { return bias.view(); }
@@ -299,10 +308,11 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
-    this->quantize_and_multiply(input, output_buffer, workspace, {}, options, stream,
-                                [&](const auto& x, const auto& scratch, const QuantizeOptions& how) {
-                                  quantize_per_token(x, scratch.codes, scratch.scales, stream, how);
-                                });
+    const auto call = this->prepare(input, output_buffer, this->out_features(), workspace, options);
+    const auto& scratch = call.scratch;
+    this->check(call, scratch.scales);
+    quantize_per_token(call.x, scratch.codes, scratch.scales, stream, call.how);
+    this->multiply("forward", scratch.codes, scratch.scales, call.out, this->own_bias(), scratch.options, stream);
   }
 
  private:
@@ -429,10 +439,11 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
-    this->quantize_and_multiply(input, output_buffer, workspace, stored_scale(), options, stream,
-                                [&](const auto& x, const auto& scratch, const QuantizeOptions& how) {
-                                  quantize_per_tensor(x, scratch.codes, input_scale(), stream, how);
-                                });
+    const auto call = this->prepare(input, output_buffer, this->out_features(), workspace, options);
+    const auto& scratch = call.scratch;
+    this->check(call, stored_scale());
+    quantize_per_tensor(call.x, scratch.codes, input_scale(), stream, call.how);
+    this->multiply("forward", scratch.codes, stored_scale(), call.out, this->own_bias(), scratch.options, stream);
   }
 
  private:
