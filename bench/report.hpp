@@ -162,6 +162,9 @@ inline void validate_results(const nlohmann::json& json, const std::string& file
     for (const char* key : {"us_sustained", "sm_mhz", "tops", "gbps", "limit_us"}) {
       require(number(row, key, true), where + "." + key, "a number or null");
     }
+    for (const char* key : {"us_dependent_launch", "us_dependent_launch_sustained", "copy_fraction"}) {
+      require(!row.contains(key) || number(row, key, true), where + "." + key, "a number or null");
+    }
     require(row.contains("peers") && row["peers"].is_object(), where + ".peers", "an object");
     for (const auto& peer : row["peers"].items()) {
       require(peer.value().is_number() || peer.value().is_null(), where + ".peers." + peer.key(), "a number or null");

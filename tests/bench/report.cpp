@@ -114,6 +114,8 @@ TEST_CASE("a document that breaks the schema is refused by the name of the field
       {"results[0].us_max", [](json& d) { d["results"][0].erase("us_max"); }},
       {"results[0].us_sustained", [](json& d) { d["results"][0].erase("us_sustained"); }},
       {"results[0].limit_us", [](json& d) { d["results"][0]["limit_us"] = "5"; }},
+      {"results[0].us_dependent_launch", [](json& d) { d["results"][0]["us_dependent_launch"] = "5"; }},
+      {"results[1].copy_fraction", [](json& d) { d["results"][1]["copy_fraction"] = true; }},
       {"results[0].peers", [](json& d) { d["results"][0].erase("peers"); }},
       {"results[0].peers.cublaslt_fp16", [](json& d) { d["results"][0]["peers"]["cublaslt_fp16"] = "5"; }},
   };
