@@ -8,11 +8,11 @@ namespace w8a8::bench {
 
 namespace {
 
-// Lighter than the other suites, so that 300 rows take seconds: a millisecond of launches a graph and 10 ms of idling before,
-// which loads the card for a third of the time and leaves its clock where it is.
-constexpr double sweep_graph_us = 1000, sweep_idle_seconds = 0.010;
+// Lighter than the other suites, so that 300 rows take seconds: 0.7 ms of launches a graph and 8 ms of idling before, which loads
+// the card for a third of the time and leaves its clock where it is.
+constexpr double sweep_graph_us = 700, sweep_idle_seconds = 0.008;
 constexpr int sweep_samples = 3;
-constexpr int peer_trials = 4;
+constexpr int peer_trials = 3;
 constexpr std::size_t most_repeated = 24;
 
 /// Ours and the peers at one M. `guess` holds about what each took at the M before, and is brought up to date.
