@@ -16,11 +16,31 @@
 #include "w8a8/io/mapped_file.hpp"
 #include "w8a8/io/safetensors.hpp"
 #include "w8a8/io/safetensors_index.hpp"
+#include "w8a8/support/floating_point.hpp"
 #include "w8a8/tensor/tensor.hpp"
 #include "w8a8/tensor/tensor_ref.hpp"
 #include "w8a8/tensor/view.hpp"
 
 namespace w8a8 {
+
+namespace detail {
+
+/// True for the floating-point types that this library computes with.
+inline bool is_floating_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16"; }
+
+/// Calls f with a value of the type that a floating-point dtype names.
+template <class F>
+void with_dtype(const std::string& dtype, F&& f) {
+  if (dtype == "F32") {
+    f(float());
+  } else if (dtype == "F16") {
+    f(half());
+  } else {
+    f(bfloat16());
+  }
+}
+
+}  // namespace detail
 
 /// The tensors of a model, mapped: nothing but the headers is read before it is looked at. Views refer to the mappings and end
 /// with the object. Move-only; safe to read from several threads.

@@ -122,18 +122,6 @@ void widen_rows(const std::byte* from, float* to, std::int64_t rows, std::int64_
   });
 }
 
-/// Calls f with a value of the type that a floating-point dtype names.
-template <class F>
-void with_dtype(const std::string& dtype, F&& f) {
-  if (dtype == "F32") {
-    f(float());
-  } else if (dtype == "F16") {
-    f(half());
-  } else {
-    f(bfloat16());
-  }
-}
-
 inline double decibels(double signal, double noise) {
   return noise > 0.0 ? 10.0 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
 }

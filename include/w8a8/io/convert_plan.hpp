@@ -73,8 +73,6 @@ inline const std::string* find_glob(const std::vector<std::string>& patterns, co
   return nullptr;
 }
 
-inline bool is_floating_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16"; }
-
 /// Decides on one tensor.
 inline PlannedTensor plan_tensor(const Checkpoint& checkpoint, const SafetensorsFile& file, const SafetensorsEntry& entry,
                                  const ConvertOptions& options) {
