@@ -1,10 +1,11 @@
 // Decode: few tokens, any architecture from sm_80 on. The weight is read once, so the kernel is a weight stream with a little
-// arithmetic at its end.
+// arithmetic beside it.
 //
-// A CTA owns a stripe of output channels and all of K; the grid is as many stripes as fill the device. Each warp streams its own
-// chunks of 128 bytes of K (warp w the chunks w, w + Warps, ...) of all of the stripe's rows through a private ring in shared
-// memory: cp.async, so no thread waits for a load and no warp waits for another. The weights are mma.sync's 16-row operand, the
-// tokens its 8 columns. The warps' int32 partial sums meet once, at the end.
+// The grid is as many CTAs as fill the device; each takes an equal share of the output channels and all of K. It works through
+// its channels in stripes. Each warp streams its own chunks of 128 bytes of K (warp w the chunks w, w + Warps, ...) of all of a
+// stripe's rows through a private ring in shared memory: cp.async, so no thread waits for a load and no warp waits for another.
+// The weights are mma.sync's 16-row operand, the tokens its 8 columns. At the end of a stripe the warps' int32 partial sums meet;
+// meanwhile the rings fill with the next stripe.
 //
 //     K ->   warp 0  warp 1  warp 2  warp 3  warp 0  warp 1 ...
 //   row 0    [128 B] [128 B] [128 B] [128 B] [128 B] [128 B]      a 128-byte line is fetched by eight lanes, 16 bytes each;
@@ -12,6 +13,10 @@
 //   ...
 //
 // Bytes past K are zero-filled, so neither row padding nor the next row is ever read or counted.
+//
+// What a launch takes beyond the stream is latency, before the first byte is requested and after the last has arrived: a hundred
+// instructions there cost about 0.25 us. So the weights' first lines are requested before anything that they do not need is
+// computed, and a warp of its own reads the epilogue's states.
 //
 // Programmatic dependent launch (GemmOptions::dependent_launch): the weights that fit the ring are requested before
 // griddepcontrol.wait; tokens, scales and everything else only after it. launch_dependents comes after the wait, never before:
@@ -29,6 +34,7 @@
 #include "w8a8/gemm/config_list.hpp"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/tuning/sm80_decode.hpp"
+#include "w8a8/layout/gate_up.hpp"
 #include "w8a8/layout/mma_fragment.hpp"
 #include "w8a8/layout/swizzle.hpp"
 #include "w8a8/ptx/address.cuh"
@@ -37,6 +43,7 @@
 #include "w8a8/ptx/dependent_launch.cuh"
 #include "w8a8/ptx/matrix.cuh"
 #include "w8a8/ptx/mma.cuh"
+#include "w8a8/ptx/opaque.cuh"
 #include "w8a8/support/arch.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/device.hpp"
@@ -46,8 +53,8 @@
 
 namespace w8a8 {
 
-/// Tokens (8, 16, 32) and Rows (output channels, a multiple of 16) of a CTA's tile; Warps that split K; Stages of 128 bytes of K
-/// in each warp's ring.
+/// Tokens (8, 16, 32) of a CTA and Rows (output channels, a multiple of 16) of its stripes; Warps that split K; Stages of 128
+/// bytes of K in each warp's ring.
 template <int Tokens, int Rows, int Warps, int Stages>
 struct Sm80DecodeConfig {
   static_assert(Tokens % 8 == 0 && Tokens <= 32 && Rows % 16 == 0 && Stages >= 2,
@@ -61,13 +68,16 @@ struct Sm80DecodeConfig {
 
 /// The shipped configurations; tuning/sm80_decode.hpp chooses among them.
 using Sm80DecodeConfigs = ConfigList<Sm80DecodeConfig<8, 32, 4, 4>,    // 0
-                                     Sm80DecodeConfig<8, 32, 8, 4>,    // 1
-                                     Sm80DecodeConfig<8, 64, 4, 3>,    // 2
+                                     Sm80DecodeConfig<8, 48, 8, 3>,    // 1
+                                     Sm80DecodeConfig<8, 64, 8, 2>,    // 2
                                      Sm80DecodeConfig<16, 32, 4, 4>,   // 3
                                      Sm80DecodeConfig<16, 32, 8, 4>,   // 4
-                                     Sm80DecodeConfig<32, 48, 4, 4>,   // 5
-                                     Sm80DecodeConfig<32, 64, 8, 2>,   // 6
-                                     Sm80DecodeConfig<32, 64, 4, 2>>;  // 7
+                                     Sm80DecodeConfig<16, 48, 8, 3>,   // 5
+                                     Sm80DecodeConfig<16, 64, 8, 2>,   // 6
+                                     Sm80DecodeConfig<32, 48, 4, 4>,   // 7
+                                     Sm80DecodeConfig<32, 64, 4, 4>,   // 8
+                                     Sm80DecodeConfig<32, 112, 4, 3>,  // 9
+                                     Sm80DecodeConfig<32, 64, 4, 2>>;  // 10
 
 namespace detail {
 
@@ -77,59 +87,95 @@ struct Sm80DecodeStage {
   std::int8_t tokens[Config::tokens][Config::chunk];  // likewise
 };
 
-// A warp's partial sums take the place of its ring, which by then is its own and drained. The pitch spreads the four tokens a
-// warp writes at once over different banks.
+// At the end of a stripe a warp's partial sums take the place of the chunk it read last: 16x8 tile after tile as mma.sync leaves
+// them, which is free of bank conflicts.
 template <class Config>
-union Sm80DecodeWarpStorage {
-  Sm80DecodeStage<Config> ring[Config::stages];
-  std::int32_t partial[Config::tokens][Config::rows + 4];
+union Sm80DecodeSlot {
+  Sm80DecodeStage<Config> stage;
+  int4 partial[Config::rows / 16][Config::tokens / 8][32];
 };
 
 template <class Config, class Epilogue>
 struct Sm80DecodeStorage {
-  Sm80DecodeWarpStorage<Config> warps[Config::warps];
+  Sm80DecodeSlot<Config> slots[Config::warps][Config::stages];
   typename Epilogue::ColumnState columns[Config::rows];
   typename Epilogue::RowState row_states[Config::tokens];
 };
 
-// One warp's share of the tile: its stream of chunks and its accumulators.
+// What a CTA works on: some tokens, and some channels that it takes stripe by stripe.
+struct Sm80DecodeTile {
+  int m0, tokens;  // first token, and how many
+  int n0, n_end;   // first channel, and the one after the last
+  int rows;        // channels of a stripe
+  int steps;       // chunks of K that each warp takes of a stripe; the last of some warps lie beyond K
+};
+
+// One warp's share of the work: its stream of chunks and its accumulators.
 template <class Config>
 class Sm80DecodeWarp {
   static constexpr int weight_tiles = Config::rows / 16, token_tiles = Config::tokens / 8;
-  static constexpr int stage_bytes = sizeof(Sm80DecodeStage<Config>), weight_bytes = Config::rows * Config::chunk;
+  static constexpr int slot_bytes = sizeof(Sm80DecodeSlot<Config>), weight_bytes = Config::rows * Config::chunk;
   static constexpr int chunk_stride = Config::warps * Config::chunk;  // from one of a warp's chunks to its next
 
+  // Where a lane's next piece of 16 bytes comes from.
+  struct Cursor {
+    const std::int8_t* from;
+    std::int64_t row_step, next_stripe;  // bytes to the lane's next row; from the end of K to its start in the next stripe
+    int step, channels_left;             // of the stripe; from this stripe on
+  };
+
  public:
-  // x: the tile's first token, w: its first channel; `tokens` and `rows` of them exist.
-  W8A8_DEVICE Sm80DecodeWarp(Sm80DecodeWarpStorage<Config>& storage, int warp, int lane, const std::int8_t* x, std::int64_t ldx,
-                             int tokens, const std::int8_t* w, std::int64_t ldw, int rows, int k)
-      : storage_(storage), ring_(ptx::shared_address(&storage)), lane_(lane), ldx_(ldx), ldw_(ldw) {
+  template <class Out>
+  W8A8_DEVICE Sm80DecodeWarp(Sm80DecodeSlot<Config>* slots, int warp, int lane, const GemmProblem<Out>& problem,
+                             const Sm80DecodeTile& tile)
+      : slots_(ptx::opaque(ptx::shared_address(slots))),
+        lane_(ptx::opaque(lane)),
+        row_(ptx::opaque(lane / 8)),
+        rows_(tile.rows),
+        steps_(tile.steps),
+        k_left_(ptx::opaque(problem.k - warp * Config::chunk)) {
     // Eight lanes fetch a line of 128 bytes, a warp four rows; every second four are swizzled alike.
-    const int row = lane / 8, piece = lane % 8, first = warp * Config::chunk;
-    to_even_ = layout::swizzled_offset<128>(row, piece);
-    to_odd_ = layout::swizzled_offset<128>(row + 4, piece) - 4 * Config::chunk;
-    x_ = x + row * ldx + first + 16 * piece;
-    w_ = w + row * ldw + first + 16 * piece;
-    tokens_below_ = tokens - row;
-    rows_below_ = rows - row;
-    k_left_ = k - first;
-    chunks_ = max_of(k_left_ + chunk_stride - 1, 0) / chunk_stride;
-    weight_policy_ = ptx::createpolicy_evict_first();  // read once
-    token_policy_ = ptx::createpolicy_evict_last();    // read by every CTA
+    const int row = lane / 8, piece = lane % 8;
+    to_even_ = ptx::opaque(layout::swizzled_offset<128>(row, piece));
+    to_odd_ = ptx::opaque(layout::swizzled_offset<128>(row + 4, piece) - 4 * Config::chunk);
+    first_k_ = warp * Config::chunk + 16 * piece;
+    w_.row_step = ptx::opaque(4 * problem.ldw);
+    w_.from = problem.w + (tile.n0 + row) * problem.ldw + first_k_;
+    w_.next_stripe = tile.rows * problem.ldw - static_cast<std::int64_t>(tile.steps) * chunk_stride;
+    w_.step = 0;
+    w_.channels_left = tile.n_end - tile.n0;
   }
 
-  W8A8_DEVICE int chunks() const { return chunks_; }
-
-  W8A8_DEVICE void fetch_weights(int slot, int chunk) {
-    fetch<Config::rows>(ring_ + slot * stage_bytes, w_, ldw_, rows_below_, chunk, weight_policy_);
+  W8A8_DEVICE void fetch_weights(int slot) {
+    fetch<Config::rows, true>(slots_ + slot * slot_bytes, w_, min_of(w_.channels_left, rows_) - row_);
   }
 
-  W8A8_DEVICE void fetch_tokens(int slot, int chunk) {
-    fetch<Config::tokens>(ring_ + slot * stage_bytes + weight_bytes, x_, ldx_, tokens_below_, chunk, token_policy_);
+  /// Before the first fetch_tokens().
+  template <class Out>
+  W8A8_DEVICE void open_tokens(const GemmProblem<Out>& problem, const Sm80DecodeTile& tile) {
+    x_.row_step = ptx::opaque(4 * problem.ldx);
+    x_.from = problem.x + (tile.m0 + row_) * problem.ldx + first_k_;
+    x_.next_stripe = -static_cast<std::int64_t>(tile.steps) * chunk_stride;
+    x_.step = 0;
+    x_.channels_left = tile.n_end - tile.n0;
+    tokens_below_ = tile.tokens - row_;
   }
 
-  W8A8_DEVICE void multiply(int slot) {
-    const std::uint32_t weights = ring_ + slot * stage_bytes, tokens = weights + weight_bytes;
+  W8A8_DEVICE void fetch_tokens(int slot) {
+    fetch<Config::tokens, false>(slots_ + slot * slot_bytes + weight_bytes, x_, tokens_below_);
+  }
+
+  W8A8_DEVICE void clear() {
+    W8A8_UNROLL
+    for (int r = 0; r < weight_tiles; ++r) {
+      W8A8_UNROLL
+      for (int v = 0; v < token_tiles * 4; ++v) accumulator_[r][v / 4][v % 4] = 0;
+    }
+  }
+
+  W8A8_DEVICE void multiply(int slot, int step) {
+    if (step * chunk_stride >= k_left_) return;
+    const std::uint32_t weights = slots_ + slot * slot_bytes, tokens = weights + weight_bytes;
     const layout::Coordinate a = layout::ldmatrix_16x32(lane_), b = layout::ldmatrix_8x64(lane_);
     W8A8_UNROLL
     for (int half_chunk = 0; half_chunk < 2; ++half_chunk) {  // 64 bytes of K: two k32 steps
@@ -157,94 +203,102 @@ class Sm80DecodeWarp {
     }
   }
 
-  W8A8_DEVICE void write_partial_sums() {
+  W8A8_DEVICE void write_partial_sums(Sm80DecodeSlot<Config>& slot) const {
     W8A8_UNROLL
     for (int r = 0; r < weight_tiles; ++r) {
       W8A8_UNROLL
       for (int t = 0; t < token_tiles; ++t) {
-        W8A8_UNROLL
-        for (int v = 0; v < 4; ++v) {
-          const layout::Coordinate c = layout::mma_c(lane_, v);
-          storage_.partial[8 * t + c.column][16 * r + c.row] = accumulator_[r][t][v];
-        }
+        const std::int32_t(&c)[4] = accumulator_[r][t];
+        slot.partial[r][t][lane_] = make_int4(c[0], c[1], c[2], c[3]);
       }
     }
   }
 
  private:
-  // Few instructions matter here: until the ring is full nothing else runs. Only the last chunk of K can hold a lane's piece that
-  // is cut by K or lies beyond it; those bytes become zeros. `below`: how many rows exist from this lane's first one on.
-  template <int Rows>
-  W8A8_DEVICE void fetch(std::uint32_t to, const std::int8_t* from, std::int64_t stride, int below, int chunk,
-                         std::uint64_t policy) const {
-    const int left = k_left_ - chunk * chunk_stride;
-    if (left <= 0) return;
-    from += chunk * chunk_stride;
-    if (left >= Config::chunk) {
+  // Few instructions matter here: until the ring is full nothing else runs. opaque() keeps the addresses running sums; the
+  // compiler would rather multiply. Only the last chunk of K can hold a lane's piece that is cut by K or lies beyond it; those
+  // bytes become zeros. `below`: how many rows exist from this lane's first one on.
+  template <int Rows, bool ReadOnce>
+  W8A8_DEVICE void fetch(std::uint32_t to, Cursor& cursor, int below) const {
+    const int left = k_left_ - cursor.step * chunk_stride;
+    const std::int8_t* from = cursor.from;
+    if (left >= Config::chunk && cursor.channels_left > 0) {
+      const std::uint32_t even = ptx::opaque(to + to_even_), odd = ptx::opaque(to + to_odd_);
       W8A8_UNROLL
       for (int j = 0; j < Rows / 4; ++j) {
-        const std::uint32_t line = to + (j % 2 == 0 ? to_even_ : to_odd_) + 4 * j * Config::chunk;
-        if (4 * j < below) ptx::cp_async_16(line, from, policy);
-        from += 4 * stride;
+        const std::uint32_t line = (j % 2 == 0 ? even : odd) + 4 * j * Config::chunk;
+        if (4 * j < below) {
+          if constexpr (ReadOnce) {
+            ptx::cp_async_16(line, from, ptx::evict_first);
+          } else {
+            ptx::cp_async<16>(line, from, 16);
+          }
+        }
+        from = ptx::opaque(from + cursor.row_step);
       }
-    } else {
+    } else if (left > 0 && cursor.channels_left > 0) {
       const int valid = min_of(max_of(left - lane_ % 8 * 16, 0), 16);
       W8A8_NO_UNROLL
       for (int j = 0; j < Rows / 4; ++j) {
         const std::uint32_t line = to + (j % 2 == 0 ? to_even_ : to_odd_) + 4 * j * Config::chunk;
         if (4 * j < below) ptx::cp_async<16>(line, from, valid);
-        from += 4 * stride;
+        from += cursor.row_step;
       }
     }
-  }
-
-  Sm80DecodeWarpStorage<Config>& storage_;
-  std::uint32_t ring_;
-  int lane_, to_even_, to_odd_, tokens_below_, rows_below_, k_left_, chunks_;
-  std::int64_t ldx_, ldw_;
-  const std::int8_t *x_, *w_;
-  std::uint64_t weight_policy_, token_policy_;
-  std::int32_t accumulator_[weight_tiles][token_tiles][4] = {};
-};
-
-// Four neighbouring outputs: one store where the address allows it and all four exist.
-template <class Out>
-W8A8_DEVICE void store_four(Out* to, const Out (&values)[4], int existing) {
-  struct alignas(4 * sizeof(Out)) Four {
-    Out value[4];
-  };
-  if (existing >= 4 && reinterpret_cast<std::uintptr_t>(to) % sizeof(Four) == 0) {
-    *reinterpret_cast<Four*>(to) = Four{{values[0], values[1], values[2], values[3]}};
-  } else {
-    W8A8_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      if (j < existing) to[j] = values[j];
+    cursor.from += chunk_stride;
+    if (++cursor.step == steps_) {
+      cursor.from += cursor.next_stripe;
+      cursor.channels_left -= rows_;
+      cursor.step = 0;
     }
   }
-}
 
-// The sum over the warps, the epilogue and the store: four channels of a token at a time.
+  std::uint32_t slots_;
+  int lane_, row_, rows_, steps_, k_left_, to_even_, to_odd_, first_k_, tokens_below_;
+  Cursor w_, x_;
+  std::int32_t accumulator_[weight_tiles][token_tiles][4];
+};
+
+// The sum over the warps, the epilogue and the store of a stripe: a lane's four values of a 16x8 tile at a time. A gated epilogue
+// makes two of them: the up projection's channels lie eight below the gate's.
 template <class Config, class Out, class Epilogue>
-W8A8_DEVICE void write_sm80_decode_tile(const Sm80DecodeStorage<Config, Epilogue>& storage, const GemmProblem<Out>& problem,
-                                        const Epilogue& epilogue, int m0, int tokens, int n0, int rows) {
-  constexpr int quads = Config::rows / 4;
+W8A8_DEVICE void write_sm80_decode_stripe(const Sm80DecodeStorage<Config, Epilogue>& storage, int slot,
+                                          const GemmProblem<Out>& problem, const Epilogue& epilogue, int m0, int tokens, int n0,
+                                          int rows) {
+  constexpr int token_tiles = Config::tokens / 8, tiles = Config::rows / 16 * token_tiles;
+  constexpr bool gated = is_gated_v<Epilogue>;
+  constexpr int values = gated ? 2 : 4;
+  const int lane = threadIdx.x % 32;
   W8A8_NO_UNROLL
-  for (int i = threadIdx.x; i < tokens * quads; i += Config::threads) {
-    const int m = i / quads, n = i % quads * 4;
-    if (n >= rows) continue;
+  for (int i = threadIdx.x / 32; i < tiles; i += Config::threads / 32) {
     std::int32_t sum[4] = {};
     W8A8_UNROLL
     for (int w = 0; w < Config::warps; ++w) {
-      const int4 part = *reinterpret_cast<const int4*>(&storage.warps[w].partial[m][n]);
+      const int4 part = storage.slots[w][slot].partial[i / token_tiles][i % token_tiles][lane];
       sum[0] += part.x, sum[1] += part.y, sum[2] += part.z, sum[3] += part.w;
     }
-    Out values[4];
+    const layout::Coordinate c = layout::mma_c(lane, 0);  // value v: v % 2 tokens and 8 (v / 2) channels on
+    const int m = i % token_tiles * 8 + c.column, n = i / token_tiles * 16 + c.row;
+    const auto value = [&](int v) {
+      const int row = min_of(m + v % 2, tokens - 1), column = min_of(n + v / 2 * 8, rows - 1);
+      return epilogue.apply(sum[v], storage.row_states[row], storage.columns[column], m0 + row, n0 + column);
+    };
+    Out out[values];
+    Out* const to = problem.out + (m0 + m) * problem.ldo + (gated ? layout::gated_column(n0 + n) : n0 + n);
     W8A8_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const int column = min_of(n + j, rows - 1);
-      values[j] = store_value<Out>(epilogue.apply(sum[j], storage.row_states[m], storage.columns[column], m0 + m, n0 + column));
+    for (int v = 0; v < values; ++v) {
+      if constexpr (gated) {
+        const int row = min_of(m + v, tokens - 1);
+        out[v] = store_value<Out>(epilogue.combine(value(v), value(v + 2), storage.row_states[row], m0 + row,
+                                                   layout::gated_column(n0 + min_of(n, rows - 1))));
+      } else {
+        out[v] = store_value<Out>(value(v));
+      }
     }
-    store_four(problem.out + (m0 + m) * problem.ldo + n0 + n, values, rows - n);
+    W8A8_UNROLL
+    for (int v = 0; v < values; ++v) {
+      if (m + v % 2 < tokens && n + v / 2 * 8 < rows) to[v % 2 * problem.ldo + v / 2 * 8] = out[v];
+    }
   }
 }
 
@@ -252,50 +306,72 @@ W8A8_DEVICE void write_sm80_decode_tile(const Sm80DecodeStorage<Config, Epilogue
 // to hide latency, puts every ldmatrix right before its mma.
 template <class Config, class Out, class Epilogue>
 __global__ void __launch_bounds__(Config::threads, 1)
-    sm80_decode_kernel(const __grid_constant__ GemmProblem<Out> problem, const __grid_constant__ Epilogue epilogue,
-                       int rows_per_cta, int token_tiles, bool dependent_launch) {
+    sm80_decode_kernel(const __grid_constant__ GemmProblem<Out> problem, const __grid_constant__ Sm80DecodeShare share,
+                       bool dependent_launch, const __grid_constant__ Epilogue epilogue) {
   if constexpr (arch::has_int8_mma_sync) {
     using Storage = Sm80DecodeStorage<Config, Epilogue>;
     extern __shared__ __align__(1024) std::uint8_t shared_bytes[];
     Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
-    const int stripe = token_tiles == 1 ? blockIdx.x : blockIdx.x / token_tiles;
-    const int m0 = (blockIdx.x - stripe * token_tiles) * Config::tokens, tokens = min_of(problem.m - m0, Config::tokens);
-    const int n0 = stripe * rows_per_cta, rows = min_of(problem.n - n0, rows_per_cta);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const bool streams = warp < Config::warps;
+    Sm80DecodeTile tile;
+    tile.n0 = blockIdx.y * share.rows_per_cta;
+    tile.n_end = tile.n0 + min_of(problem.n - tile.n0, share.rows_per_cta);
+    tile.rows = share.rows_per_stripe;
+    tile.steps = ceil_div(problem.k, Config::warps * Config::chunk);
+    tile.m0 = blockIdx.x * Config::tokens;
+    tile.tokens = min_of(problem.m - tile.m0, Config::tokens);
 
-    if (warp == Config::warps) {  // a warp of its own reads the epilogue's states, so that no stream waits for a scale
-      if (dependent_launch) ptx::griddepcontrol_wait();
-      W8A8_NO_UNROLL
-      for (int i = lane; i < rows; i += 32) storage.columns[i] = epilogue.column(n0 + i);
-      if (lane < tokens) storage.row_states[lane] = epilogue.row(m0 + lane);
-    } else {
-      Sm80DecodeWarp<Config> stream(storage.warps[warp], warp, lane, problem.x + m0 * problem.ldx, problem.ldx, tokens,
-                                    problem.w + n0 * problem.ldw, problem.ldw, rows, problem.k);
+    Sm80DecodeWarp<Config> stream(storage.slots[warp % Config::warps], warp, lane, problem, tile);
+    if (streams) {
       if (dependent_launch) {
         W8A8_NO_UNROLL
-        for (int s = 0; s < Config::stages; ++s) stream.fetch_weights(s, s);
+        for (int s = 0; s < Config::stages - 1; ++s) stream.fetch_weights(s);
         ptx::griddepcontrol_wait();
       }
-      W8A8_NO_UNROLL
-      for (int i = -Config::stages, slot = 0; i < stream.chunks(); ++i) {  // below 0: the ring fills
-        if (i >= 0) {
+      W8A8_UNROLL
+      for (int s = 0; s < Config::stages - 1; ++s) {
+        if (!dependent_launch) stream.fetch_weights(s);
+        if (s == 0) stream.open_tokens(problem, tile);
+        stream.fetch_tokens(s);
+        ptx::cp_async_commit_group();
+      }
+    } else {
+      if (dependent_launch) ptx::griddepcontrol_wait();
+      if (lane < tile.tokens) storage.row_states[lane] = epilogue.row(tile.m0 + lane);
+    }
+
+    int slot = 0, free_slot = Config::stages - 1;  // the one to read next, and the one before it
+    W8A8_NO_UNROLL
+    for (int n = tile.n0;; n += tile.rows) {
+      const int rows = min_of(tile.n_end - n, tile.rows);
+      if (streams) {
+        stream.clear();
+        W8A8_NO_UNROLL
+        for (int step = 0; step < tile.steps; ++step) {
+          stream.fetch_weights(free_slot);
+          stream.fetch_tokens(free_slot);
+          ptx::cp_async_commit_group();
           ptx::cp_async_wait_group<Config::stages - 1>();
           __syncwarp();  // every lane's copies of this chunk have landed
-          stream.multiply(slot);
+          stream.multiply(slot, step);
           __syncwarp();  // every lane has read the slot
+          free_slot = slot;
+          if (++slot == Config::stages) slot = 0;
         }
-        stream.fetch_tokens(slot, i + Config::stages);
-        if (i >= 0 || !dependent_launch) stream.fetch_weights(slot, i + Config::stages);
-        ptx::cp_async_commit_group();
-        if (++slot == Config::stages) slot = 0;
+        stream.write_partial_sums(storage.slots[warp][free_slot]);
+      } else {
+        W8A8_NO_UNROLL
+        for (int i = lane; i < rows; i += 32) storage.columns[i] = epilogue.column(n + i);
+        free_slot = (free_slot + tile.steps) % Config::stages;
       }
-      if (dependent_launch) ptx::griddepcontrol_launch_dependents();
-      ptx::cp_async_wait_group<0>();
-      __syncwarp();
-      stream.write_partial_sums();
+      const bool last = n + rows == tile.n_end;
+      if (dependent_launch && last) ptx::griddepcontrol_launch_dependents();
+      __syncthreads();
+      write_sm80_decode_stripe<Config>(storage, free_slot, problem, epilogue, tile.m0, tile.tokens, n, rows);
+      if (last) break;
+      __syncthreads();  // the slot may be filled again
     }
-    __syncthreads();
-    write_sm80_decode_tile<Config>(storage, problem, epilogue, m0, tokens, n0, rows);
   }
 }
 
@@ -326,14 +402,16 @@ void launch_sm80_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
     }
     const auto kernel = detail::sm80_decode_kernel<Config, Out, Epilogue>;
     const int token_tiles = ceil_div(problem.m, Config::tokens);
-    const int rows = sm80_decode_rows_per_cta(problem.n, Config::rows, static_cast<int>(shared_bytes), token_tiles, device);
+    const Sm80DecodeShare share = sm80_decode_share(problem.n, Config::rows, static_cast<int>(shared_bytes), token_tiles,
+                                                    is_gated_v<Epilogue> ? 2 * layout::gate_block : 4, device);
     LaunchConfig launch_config;
-    launch_config.grid = static_cast<unsigned>(ceil_div(problem.n, rows)) * static_cast<unsigned>(token_tiles);
+    launch_config.grid = static_cast<unsigned>(token_tiles);
+    launch_config.grid_y = static_cast<unsigned>(ceil_div(problem.n, share.rows_per_cta));
     launch_config.block = Config::threads;
     launch_config.shared_bytes = shared_bytes;
     launch_config.dependent_launch = options.dependent_launch && waits_for_dependencies(kernel);
     launch_config.stream = stream;
-    launch("sm80_decode", kernel, launch_config, problem, epilogue, rows, token_tiles, launch_config.dependent_launch);
+    launch("sm80_decode", kernel, launch_config, problem, share, launch_config.dependent_launch, epilogue);
   });
 }
 

@@ -11,6 +11,7 @@ namespace w8a8 {
 
 struct LaunchConfig {
   unsigned grid = 1;
+  unsigned grid_y = 1;  ///< the grid's second dimension; at most 65535
   unsigned block = 1;
   unsigned cluster = 1;           ///< CTAs a cluster; above 1 needs sm_90
   std::size_t shared_bytes = 0;   ///< dynamic shared memory
@@ -25,7 +26,7 @@ struct LaunchAttributes {
   cudaLaunchAttribute attributes[2]{};
 
   explicit LaunchAttributes(const LaunchConfig& launch) {
-    config.gridDim = dim3(launch.grid);
+    config.gridDim = dim3(launch.grid, launch.grid_y);
     config.blockDim = dim3(launch.block);
     config.dynamicSmemBytes = launch.shared_bytes;
     config.stream = launch.stream;

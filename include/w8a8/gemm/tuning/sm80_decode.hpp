@@ -17,14 +17,17 @@ struct Sm80DecodeTuning {
 };
 
 inline constexpr Sm80DecodeTuning sm80_decode_tuning[] = {
-    {8, 32, 4, 4},   // 0  M = 1: 4304x1152 3.63 (2.75), 6144x4096 8.13 (7.31), 8192x8192 17.83 (16.50), 8192x28672 54.98 (53.38)
-    {8, 32, 8, 4},   // 1  M = 1: 4096x14336 15.77 (14.84)
-    {8, 64, 4, 3},   // 2  M = 1: 28672x4096 28.92 (27.74)
-    {16, 32, 4, 4},  // 3  M = 16: 4304x1152 3.82, 6144x4096 8.50, 8192x8192 18.23, 28672x4096 32.19, 8192x28672 56.14
-    {16, 32, 8, 4},  // 4  M = 16: 4096x14336 16.00
-    {32, 48, 4, 4},  // 5  M = 32: 4304x1152 4.58, 6144x4096 9.23, 4096x14336 17.19
-    {32, 64, 8, 2},  // 6  M = 32: 8192x8192 19.62, 8192x28672 58.20
-    {32, 64, 4, 2},  // 7  M = 32: 28672x4096 32.64
+    {8, 32, 4, 4},    // 0   M = 1: 4304x1152 3.41 (2.77)
+    {8, 48, 8, 3},    // 1   M = 1: 6144x4096 7.76 (7.39), 4096x14336 15.55 (15.06), 28672x4096 28.56 (28.16)
+    {8, 64, 8, 2},    // 2   M = 1: 8192x8192 17.54 (16.79), 8192x28672 54.58 (54.61)
+    {16, 32, 4, 4},   // 3   M = 16: 4304x1152 3.62, 28672x4096 30.20
+    {16, 32, 8, 4},   // 4   M = 16: 4096x14336 15.88
+    {16, 48, 8, 3},   // 5   M = 16: 6144x4096 8.05
+    {16, 64, 8, 2},   // 6   M = 16: 8192x8192 17.98, 8192x28672 55.56
+    {32, 48, 4, 4},   // 7   M = 32: 4304x1152 4.03, 6144x4096 8.53, 4096x14336 16.88
+    {32, 64, 4, 4},   // 8   M = 32: 8192x8192 19.09, 8192x28672 57.46
+    {32, 112, 4, 3},  // 9   M = 32: 28672x4096 30.81
+    {32, 64, 4, 2},   // 10  for devices with less than 164 KB of shared memory
 };
 
 /// Bytes of shared memory that the configuration needs: its rings, and room for the epilogue's states.
@@ -34,33 +37,43 @@ constexpr int sm80_decode_shared_bytes(const Sm80DecodeTuning& config) {
 
 }  // namespace detail
 
-/// Output channels a CTA takes, at most `max_rows`: the fewest waves of CTAs that cover N, and those waves evenly filled.
-/// `shared_bytes` of shared memory a CTA say how many of them an SM holds. A multiple of 4, so that four neighbouring outputs
-/// stay together.
-inline int sm80_decode_rows_per_cta(int n, int max_rows, int shared_bytes, int token_tiles, const DeviceProperties& device) {
+/// How the output channels are shared out: CTAs take `rows_per_cta` of them each, in stripes of `rows_per_stripe`.
+struct Sm80DecodeShare {
+  int rows_per_cta, rows_per_stripe;
+};
+
+/// Every SM gets the same number of channels, up to `multiple` (of 4: four neighbouring outputs stay together), in as few stripes
+/// of at most `max_rows` as that takes. `shared_bytes` of shared memory a CTA say how many of them an SM holds.
+inline Sm80DecodeShare sm80_decode_share(int n, int max_rows, int shared_bytes, int token_tiles, int multiple,
+                                         const DeviceProperties& device) {
   constexpr int reserved = 1024;  // what the system takes of an SM's shared memory for each CTA
   const int ctas_per_sm = max_of(1, (device.shared_memory_per_block + reserved) / (shared_bytes + reserved));
   const int slots = max_of(1, device.multiprocessors * ctas_per_sm / token_tiles);
-  const std::int64_t waves = ceil_div<std::int64_t>(n, static_cast<std::int64_t>(max_rows) * slots);
-  return min_of(max_rows, static_cast<int>(round_up<std::int64_t>(ceil_div<std::int64_t>(n, waves * slots), 4)));
+  const int rows = round_up(ceil_div(n, slots), multiple), stripes = ceil_div(rows, max_rows);
+  return {rows, round_up(ceil_div(rows, stripes), multiple)};
 }
 
 /// Index into Sm80DecodeConfigs, or -1 where sm80_decode is not the kernel for the shape (M > 32).
 inline int select_sm80_decode(int m, int n, int k, const DeviceProperties& device) {
-  (void)k;
   if (m > 32) return -1;
-  // The channels that each SM gets decide: 32 and fewer want one deep CTA, very many want two CTAs with large tiles.
-  const int channels_per_sm = ceil_div(n, device.multiprocessors);
-  const auto fits = [&](int index) {
-    return detail::sm80_decode_shared_bytes(detail::sm80_decode_tuning[index]) <= device.shared_memory_per_block;
+  const auto first_that_fits = [&](auto... indices) {
+    int chosen = -1;
+    for (const int index : {indices...}) {
+      if (chosen < 0 && detail::sm80_decode_shared_bytes(detail::sm80_decode_tuning[index]) <= device.shared_memory_per_block) {
+        chosen = index;
+      }
+    }
+    return chosen;
   };
-  if (m <= 8) {
-    if (channels_per_sm <= 32 && fits(1)) return 1;
-    return channels_per_sm > 128 && fits(2) ? 2 : 0;
+  // The channels of an SM decide, and whether K is long enough for eight warps.
+  const int channels = ceil_div(n, device.multiprocessors);
+  const bool short_k = k < 2048;
+  if (m <= 8) return short_k ? 0 : channels <= 48 || channels > 128 ? first_that_fits(1, 0) : first_that_fits(2, 0);
+  if (m <= 16) {
+    if (short_k || channels > 128) return first_that_fits(3);
+    return channels <= 32 ? first_that_fits(4, 3) : channels <= 48 ? first_that_fits(5, 3) : first_that_fits(6, 3);
   }
-  if (m <= 16) return channels_per_sm <= 32 && fits(4) ? 4 : 3;
-  if (channels_per_sm <= 48 && fits(5)) return 5;
-  return channels_per_sm <= 128 && fits(6) ? 6 : 7;
+  return channels <= 48 ? first_that_fits(7, 10) : channels <= 128 ? first_that_fits(8, 10) : first_that_fits(9, 10);
 }
 
 }  // namespace w8a8
