@@ -106,6 +106,31 @@ TEST_CASE("a converted checkpoint is the model converted in memory", "[io]") {
     CHECK(layer->layer.dequant_scale(n) == to_float(checkpoint.view<half, 2>("0.weight_scale")(n, 0)));
 }
 
+TEST_CASE("fused layers take the rows of the layers that they were made of", "[io]") {
+  const TemporaryDirectory directory;
+  const auto attention = [](std::uint64_t seed) {
+    Random random(seed);
+    auto module = std::make_unique<nn::Projections<half, Host>>();
+    module->append("q", linear<half>(random, 24, 5));
+    module->append("k", linear<half>(random, 24, 3, false));
+    module->append("v", linear<half>(random, 24, 2));
+    return nn::ModulePtr<half, Host>(std::move(module));
+  };
+  auto model = attention(1);
+  nn::quantize<half, Host>(model, {}, {}, nn::Fuse::yes);
+  const auto expected = run(model);
+  save_w8a8_model(model, directory / "m");
+  const W8A8Checkpoint checkpoint(directory / "m");
+  CHECK(checkpoint.layers() == std::vector<std::string>{"q", "k", "v"});
+  auto one_by_one = attention(2);
+  load_w8a8_model(one_by_one, checkpoint);
+  CHECK(difference(expected, run(one_by_one), 10) == "");
+  auto fused = attention(3);
+  nn::quantize<half, Host>(fused, {}, {}, nn::Fuse::yes);
+  load_w8a8_model(fused, checkpoint);
+  CHECK(difference(expected, run(fused), 10) == "");
+}
+
 TEST_CASE("models and checkpoints that do not fit", "[io]") {
   const TemporaryDirectory directory;
   const std::string path = directory / "m";
