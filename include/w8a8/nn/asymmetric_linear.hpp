@@ -30,6 +30,17 @@
 
 namespace w8a8 {
 
+namespace detail {
+
+/// weight_row_sum(), found by the space of the views; complete on return.
+template <class Space>
+void sum_rows(const MatrixView<std::int8_t, Space>& weight, const VectorView<std::int32_t, Space>& sum) {
+  weight_row_sum(weight, sum, nullptr);
+  finish_default_stream<Space>();
+}
+
+}  // namespace detail
+
 /// An INT8 linear layer whose input is quantized per token over its whole range, with a zero point: twice as fine as symmetric
 /// codes where the values of a token lie on one side. Where it has input factors, input channel k is multiplied by
 /// input_factor[k] before it is quantized, and the weight holds what that takes away. Else as W8A8OF16LinearDynamicInputScale;
@@ -95,10 +106,7 @@ class W8A8OF16LinearAsymmetricInput : public detail::W8A8Linear<Params, Space, S
   }
 
   /// To be called when parameters() have been written from outside; complete on return.
-  void parameters_written() {
-    w8a8::weight_row_sum(this->weight.view(), weight_row_sum.view(), nullptr);
-    detail::finish_default_stream<Space>();
-  }
+  void parameters_written() { detail::sum_rows(this->weight.view(), weight_row_sum.view()); }
 
   /// As the base's, with room for the zero points.
   std::size_t forward_workspace_bytes(std::int64_t tokens) const {
