@@ -149,7 +149,7 @@ class Timer {
   }
 
   /// 400 ms of load, then timed replays without a pause. One contender after the other: the first loads the card for 400 ms, each
-  /// of the others takes over the loaded card for 100 ms before it is timed, so that each runs at the clock that it leaves
+  /// of the others takes over the loaded card for 250 ms before it is timed, so that each runs at the clock that it leaves
   /// itself; or, where `mixed`, all take turns, replay by replay, and share a clock. Contender `first` begins: let it change from
   /// row to row, for the card is coolest then.
   void sustained(std::vector<Contender>& contenders, bool mixed, std::size_t first = 0) {

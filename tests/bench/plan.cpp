@@ -42,14 +42,14 @@ TEST_CASE("400 ms of load come before a sustained figure") {
 
 TEST_CASE("a time budget takes rounds away, then the sustained figures, then the row") {
   const double own = sustained_seconds(5, false), mixed = sustained_seconds(5, true);
-  CHECK(own == Approx(0.48 + 4 * 0.18));
+  CHECK(own == Approx(0.48 + 4 * 0.33));
   CHECK(mixed == Approx(0.48));
   CHECK(plan_row(0, 5, own).burst_rounds == 2);
   CHECK(plan_row(0, 5, own).sustained);
   CHECK_FALSE(plan_row(0, 5, 0).sustained);
   CHECK(plan_row(100, 5, own).burst_rounds == 5);
-  CHECK(plan_row(2.4, 5, own).burst_rounds == 1);
-  CHECK(plan_row(2.4, 5, own).sustained);
+  CHECK(plan_row(3.0, 5, own).burst_rounds == 1);
+  CHECK(plan_row(3.0, 5, own).sustained);
   CHECK(plan_row(1.0, 5, own).burst_rounds == 1);
   CHECK_FALSE(plan_row(1.0, 5, own).sustained);
   CHECK(plan_row(1.5, 5, mixed).sustained);
