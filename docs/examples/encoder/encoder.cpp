@@ -130,7 +130,7 @@ void expect(bool held, const std::string& what) {
   ++failures;
 }
 
-void encoder(const std::string& directory, std::vector<std::string> texts) {
+void encoder(const std::string& directory, const std::vector<std::string>& texts, float alpha) {
   const bert::Config config;
   const WordPiece tokens(directory + "/vocab.txt");
   const w8a8::SafetensorsFile file(directory + "/model.safetensors");
@@ -178,6 +178,7 @@ void encoder(const std::string& directory, std::vector<std::string> texts) {
     for (const std::string& text : calibration_texts) bert::embed(smoothed, tokens.encode(text), config.hidden);
   });
   nn::SmoothOptions options;
+  options.alpha = alpha;
   options.progress = nn::ProgressBar("Quantizing, smoothed");
   nn::quantize_smoothed(smoothed, maxima, options);
   const auto smooth = embed_all(smoothed);
@@ -204,12 +205,14 @@ int main(int argc, char** argv) {
   std::string directory;
   std::vector<std::string> texts;
   bool check = false;
+  float alpha = nn::SmoothOptions{}.alpha;
   app.add_option("model", directory, "folder with model.safetensors and vocab.txt of all-MiniLM-L6-v2")->required();
   app.add_option("--text", texts, "texts to embed; default: nine English ones");
+  app.add_option("--alpha", alpha, "how much of the inputs' range smoothing moves into the weights, 0 to 1");
   app.add_flag("--check", check, "fail where the error is more than it should be");
   CLI11_PARSE(app, argc, argv);
   try {
-    encoder(directory, texts.empty() ? default_texts : texts);
+    encoder(directory, texts.empty() ? default_texts : texts, alpha);
     return check && failures > 0 ? 1 : 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "encoder: %s\n", error.what());
