@@ -42,7 +42,11 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
   // A block's copies are issued in turns, one a chunk, from a last step on through the other steps of the next block; with three
   // stages, which leave no time for that, in a last step alone.
   constexpr int turns = (stages > 3 ? Config::k_steps : 1) * WarpTile::chunks;
-  constexpr int first_part = Loader::passes * WarpTile::chunks / turns;
+  // They come in groups, because the compiler pays with three instructions for each change from ldmatrix to cp.async.
+  constexpr int group = Config::warps_k == 1 ? 2 : 3;
+  const auto before = [](int turn) {  // passes issued before a turn
+    return turn >= turns ? Loader::passes : Loader::passes * turn / turns / group * group;
+  };
   const auto next_stage = [](int stage) { return stage + stage_bytes == stages * stage_bytes ? 0 : stage + stage_bytes; };
   extern __shared__ __align__(1024) unsigned char shared_bytes[];
   Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
@@ -62,7 +66,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
     W8A8_NO_UNROLL
     for (int s = 0; s < stages - 1; ++s) {
       if (s >= k_blocks) loader.stop();
-      loader.fetch(p.strides, p.problem.k, 0, s < stages - 2 ? Loader::passes : first_part, s * stage_bytes);
+      loader.fetch(p.strides, p.problem.k, 0, s < stages - 2 ? Loader::passes : before(WarpTile::chunks), s * stage_bytes);
       if (s < stages - 2) {
         loader.next_block();
         ptx::cp_async_commit_group();
@@ -99,8 +103,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
         W8A8_UNROLL
         for (int chunk = 0; chunk < WarpTile::chunks; ++chunk) {
           const int turn = (last ? 0 : step + 1) * WarpTile::chunks + chunk;
-          loader.fetch(p.strides, p.problem.k, min_of(Loader::passes, Loader::passes * turn / turns),
-                       min_of(Loader::passes, Loader::passes * (turn + 1) / turns), write);
+          loader.fetch(p.strides, p.problem.k, before(turn), before(turn + 1), write);
           warp_tile.multiply(chunk, step, read, last ? 0 : step + 1, last ? next_read : read);
         }
       }
@@ -145,7 +148,8 @@ void launch_sm80_gemm_config(const GemmProblem<Out>& problem, const Epilogue& ep
   // Warp tiles beyond 64x64 leave no registers for the unaligned copy; such a problem runs in the tile that fits every device.
   using Unaligned =
       std::conditional_t<Config::warp_m * Config::warp_n <= 64 * 64, Config, Sm80GemmConfig<128, 256, 64, 3, 64, 64, 1, 1>>;
-  if (is_aligned(problem.x, 16) && is_aligned(problem.w, 16) && problem.ldx % 16 == 0 && problem.ldw % 16 == 0) {
+  if (is_aligned(problem.x, 16) && is_aligned(problem.w, 16) && problem.ldx % 16 == 0 && problem.ldw % 16 == 0 &&
+      problem.k % 16 == 0) {
     launch_sm80_gemm_kernel<Config, CopyAligned, Operand>(problem, epilogue, options, device, stream);
   } else {
     launch_sm80_gemm_kernel<Unaligned, CopyUnaligned, Operand>(problem, epilogue, options, device, stream);

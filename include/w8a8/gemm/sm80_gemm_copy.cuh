@@ -15,11 +15,11 @@
 
 namespace w8a8::detail {
 
-/// Copy policy: every row of x and w starts at a multiple of 16 bytes.
+/// Copy policy: every row of x and w starts at a multiple of 16 bytes and is a multiple of 16 bytes long.
 struct CopyAligned {
-  /// Fills a 16-byte piece of shared memory with the first `valid` bytes at `source` and zeros.
+  /// Fills a 16-byte piece of shared memory with the first `valid` bytes at `source` (16 or none) and zeros.
   W8A8_DEVICE static void piece(std::uint32_t destination, const std::int8_t* source, int valid, int, int) {
-    ptx::cp_async<16>(destination, source, valid);
+    ptx::cp_async_16_or_zeros(destination, source, valid == 0);
   }
 };
 

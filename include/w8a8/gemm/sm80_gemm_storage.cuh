@@ -39,6 +39,10 @@ struct Sm80GemmOutputs {
   /// Columns of accumulators. A gate needs whole ones, 16 columns: then the last slices may get fewer columns than the others.
   static constexpr int columns = gated ? round_up(Config::store_n, 2 * layout::gate_block) : Config::store_n;
   static constexpr int stored = gated ? columns / 2 : columns;  ///< columns of the output
+  /// True where each warp's part of an output row begins and ends at a multiple of `vector` elements of the tile's.
+  W8A8_HOST_DEVICE static constexpr bool in_vectors(int vector) {
+    return stored % vector == 0 && Config::warp_n / (gated ? 2 : 1) % vector == 0;
+  }
   /// Columns of accumulators that slice `slice` really has.
   W8A8_DEVICE static constexpr int owned(int slice) {
     return columns == Config::store_n ? columns : max_of(0, min_of(columns, Config::warp_n - slice * columns));

@@ -32,13 +32,13 @@ W8A8_DEVICE void sm80_gemm_load_states(const Sm80GemmParameters<Out, Epilogue>& 
   }
 }
 
-/// Stores Rows x Columns outputs from the warp's staging memory; the first rows_left and columns_left of them exist.
-template <int Rows, int Columns, class Out>
+/// Stores Rows x Outputs::stored outputs from the warp's staging memory; the first rows_left and columns_left of them exist.
+template <class Outputs, int Rows, class Out>
 W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std::int64_t ldo, int rows_left, int columns_left,
                                     bool vector_stores, int lane) {
-  constexpr int vector = 16 / static_cast<int>(sizeof(Out)), vectors = Columns / vector;
+  constexpr int vector = 16 / static_cast<int>(sizeof(Out)), vectors = Outputs::stored / vector;
   int scalar_from = 0;
-  if constexpr (Columns % vector == 0) {
+  if constexpr (Outputs::in_vectors(vector)) {
     if (vector_stores) {
       constexpr int count = ceil_div(Rows * vectors, 32);
       uint4 values[count];
@@ -56,7 +56,7 @@ W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std
       scalar_from = columns_left / vector * vector;
     }
   }
-  const int columns = min_of(columns_left, Columns) - scalar_from;
+  const int columns = min_of(columns_left, Outputs::stored) - scalar_from;
   W8A8_NO_UNROLL
   for (int i = lane; i < min_of(Rows, rows_left) * columns; i += 32) {
     const int r = i / columns, c = scalar_from + i % columns;
@@ -133,8 +133,8 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
       }
     }
     __syncwarp();
-    sm80_gemm_copy_out<rows, Outputs::stored>(staging, Warp::pitch, p.problem.out + (m0 + first) * p.problem.ldo + out_n0,
-                                              p.problem.ldo, rows_left - first, columns_left, p.vector_stores, lane);
+    sm80_gemm_copy_out<Outputs, rows>(staging, Warp::pitch, p.problem.out + (m0 + first) * p.problem.ldo + out_n0, p.problem.ldo,
+                                      rows_left - first, columns_left, p.vector_stores, lane);
   }
 }
 
