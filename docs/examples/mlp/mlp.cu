@@ -9,11 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "w8a8/epilogue/dequantize.hpp"
+#include "w8a8/epilogue/residual.hpp"
+#include "w8a8/math/activation.hpp"
 #include "w8a8/nn/linear.hpp"
 #include "w8a8/nn/w8a8_linear.cuh"
 #include "w8a8/quant/fused.cuh"
+#include "w8a8/quant/quantize.cuh"
 #include "w8a8/support/device.hpp"
-#include "w8a8/w8a8.cuh"
 
 namespace {
 
@@ -22,7 +25,7 @@ using w8a8::Host;
 using w8a8::Tensor;
 namespace nn = w8a8::nn;
 
-constexpr std::int64_t tokens = 256, features = 512, hidden = 2048;
+constexpr std::int64_t tokens = 64, features = 512, hidden = 2048;
 constexpr float epsilon = 1e-5f;
 
 /// A block's parameters as a checkpoint would hold them.
