@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-/// Lower-cased words, accents of Latin letters dropped, cut at spaces and around punctuation, then greedily into the longest
+/// Lower-cased words, accents of Latin-1 letters dropped, cut at spaces and around punctuation, then greedily into the longest
 /// pieces of the vocabulary. Other scripts pass as they are: full Unicode normalisation is beyond this example.
 class WordPiece {
  public:
