@@ -139,11 +139,12 @@ inline Json read_json(const std::string& path) {
   return parse_json({reinterpret_cast<const char*>(file.data()), file.size()}, path);
 }
 
-/// Writes a document to `path`, atomically. Throws FileError where a text in it is not valid UTF-8 or the disk refuses.
-inline void write_json(const std::string& path, const Json& document) {
+/// Writes a document to `path`, atomically, indented by `indent` (-1: on one line). Throws FileError where a text in it is not
+/// valid UTF-8 or the disk refuses.
+inline void write_json(const std::string& path, const Json& document, int indent = 2) {
   std::string out;
   try {
-    out = document.dump(2) + "\n";
+    out = document.dump(indent) + "\n";
   } catch (const Json::exception& error) {
     throw FileError(path, "cannot be written: " + detail::json_reason(error));
   }
