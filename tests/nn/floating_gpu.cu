@@ -10,6 +10,8 @@
 #include "support/compare.hpp"
 #include "support/gpu.hpp"
 #include "w8a8/io/state_dict.hpp"
+#include "w8a8/nn/asymmetric_linear.cuh"
+#include "w8a8/nn/calibrate.hpp"
 #include "w8a8/nn/fake_w8a8_linear.cuh"
 #include "w8a8/nn/quantized_linear.hpp"
 #include "w8a8/nn/w8a8_linear.cuh"
@@ -130,6 +132,20 @@ TEST_CASE("models on the GPU: floating point, fake quantization, and INT8 with f
   nn::quantize(back, {}, {}, nn::Fuse::yes);
   load_state_dict(back, SafetensorsFile(directory / "model"));
   CHECK(difference(values(run_model(cpu, x)), values(run_model(back, x))) == "");
+}
+
+TEST_CASE("smoothed models on the GPU: the CPU's bits for the same maxima", "[gpu][nn]") {
+  W8A8_REQUIRE_GPU();
+  Random random(9);
+  const auto x = normal_tensor<half, 2>(random, {21, 64}, 2.0f);
+  auto cpu = attention_model<half, Host>(10);
+  auto gpu = attention_model<half, Device>(10);
+  const auto maxima = nn::channel_maxima(gpu, [&] { run_model(gpu, x); });
+  CHECK(maxima.size() == 5);
+  CHECK(maxima.at("0.q_proj") == nn::channel_maxima(cpu, [&] { run_model(cpu, x); }).at("0.q_proj"));
+  CHECK(nn::quantize_smoothed(cpu, maxima) == 5);
+  CHECK(nn::quantize_smoothed(gpu, maxima) == 5);
+  CHECK(difference(values(run_model(cpu, x)), values(run_model(gpu, x))) == "");
 }
 
 TEST_CASE("state dicts: the static layer's input scale on the GPU", "[gpu][nn]") {
