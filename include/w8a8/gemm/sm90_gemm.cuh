@@ -5,7 +5,7 @@
 // both on one tile, an upper and a lower half, or each on a tile of its own in turn (Sm90Schedule). Full and empty stages are
 // signalled by mbarriers.
 //
-// X, W: 16-byte aligned, row strides multiples of 16 bytes; any K >= 1, because TMA fills with zeros what lies beyond K, M or N.
+// X, W: 16-byte aligned, row strides multiples of 16 bytes; any K >= 1, because TMA fills with zeros what lies beyond K.
 // Output: any type and alignment; half and bfloat16 whose rows are 16-byte aligned leave through stmatrix and TMA, all others
 // through predicated stores. A gated epilogue makes one output column of two columns of the product; a thread holds both.
 // sm90_gemm_refusal() says what does not fit.
@@ -83,8 +83,7 @@ namespace detail {
 
 template <class G>
 __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, G::threads), 1)
-    sm90_gemm_kernel(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map,
-                     const __grid_constant__ CUtensorMap out_map, const typename G::Arguments arguments,
+    sm90_gemm_kernel(const __grid_constant__ Sm90Maps maps, const typename G::Arguments arguments,
                      const typename G::Epilogue epilogue) {
   if constexpr (arch::has_wgmma) {
     extern __shared__ __align__(1024) std::uint8_t sm90_shared[];
@@ -95,22 +94,28 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, G::threads
     // The producer does not wait for anybody: it initialises the barriers, says so, and starts to load.
     if (warp == 0) {
       if (lane == 0) {
-        ptx::prefetch_tensormap(&x_map);
-        ptx::prefetch_tensormap(&w_map);
+        ptx::prefetch_tensormap(&maps.x);
+        ptx::prefetch_tensormap(&maps.w);
         sm90_init_barriers<G>(shared);
       }
       __syncwarp();
       ptx::bar_arrive(1, G::threads);
     } else {
+      if (warp == 1 && lane == 0) {  // not in the producer's way: most tiles need other maps than those of the edge
+        const Sm90TileLoad<G> first(work, maps, work.first);
+        ptx::prefetch_tensormap(first.x);
+        ptx::prefetch_tensormap(first.w);
+      }
+      __syncwarp();
       ptx::bar_sync(1, G::threads);
     }
     if (warp < 4) {
       ptx::setmaxnreg_dec<40>();
-      if (warp == 0 && lane == 0) sm90_produce<G>(shared, work, x_map, w_map);
+      if (warp == 0 && lane == 0) sm90_produce<G>(shared, work, maps);
       if (warp == 1) sm90_stage_states<G>(shared, work, epilogue);
     } else {
       ptx::setmaxnreg_inc<232>();
-      Sm90Consumer<G>{shared, work, epilogue, out_map, warp / 4 - 1, warp % 4, lane}.run();
+      Sm90Consumer<G>{shared, work, epilogue, maps.out, warp / 4 - 1, warp % 4, lane}.run();
     }
   }
 }
@@ -120,13 +125,16 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
                         const DeviceProperties& device, cudaStream_t stream) {
   using G = Sm90Gemm<Config, Out, Epilogue>;
   const std::uint64_t m = problem.m, n = problem.n, k = problem.k;
-  const auto operand_map = [&](const std::int8_t* data, std::uint64_t rows, std::int64_t stride, std::uint32_t box_rows) {
+  const auto operand_map = [&](const std::int8_t* data, std::uint64_t rows, std::int64_t stride, int box_rows) {
     return encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT8, data, {k, rows}, {static_cast<std::uint64_t>(stride)},
-                                {sm90_block_k, box_rows});
+                                {sm90_block_k, static_cast<std::uint32_t>(box_rows)});
   };
-  const CUtensorMap x_map = operand_map(problem.x, m, problem.ldx, Config::tile_m);
-  const CUtensorMap w_map = operand_map(problem.w, n, problem.ldw, Config::tile_n);
-  CUtensorMap out_map{};
+  Sm90Maps maps{};
+  maps.x = operand_map(problem.x, m, problem.ldx, Config::tile_m);
+  maps.w = operand_map(problem.w, n, problem.ldw, Config::tile_n);
+  const int last_rows = problem.m % Config::tile_m, last_columns = problem.n % Config::tile_n;
+  if (last_rows > 0) maps.last_x = operand_map(problem.x, m, problem.ldx, last_rows);
+  if (last_columns > 0) maps.last_w = operand_map(problem.w, n, problem.ldw, last_columns);
   const bool tma_store = G::may_tma_store && is_aligned(problem.out, 16) && problem.ldo % 8 == 0;
   if (tma_store) {
     constexpr int bytes = G::store_columns * 2;
@@ -136,9 +144,9 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
                   : bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
                                 : CU_TENSOR_MAP_SWIZZLE_NONE;
     // Any 16-bit type would do: the map only moves bits.
-    out_map = encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT16, problem.out, {n / G::ratio, m},
-                                   {static_cast<std::uint64_t>(problem.ldo) * 2},
-                                   {static_cast<std::uint32_t>(G::store_columns), 16}, box);
+    maps.out = encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT16, problem.out, {n / G::ratio, m},
+                                    {static_cast<std::uint64_t>(problem.ldo) * 2},
+                                    {static_cast<std::uint32_t>(G::store_columns), 16}, box);
   }
   Sm90GemmArguments<Out> arguments{};
   arguments.out = problem.out;
@@ -168,7 +176,7 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   config.shared_bytes = sizeof(typename G::Storage);
   config.dependent_launch = options.dependent_launch;
   config.stream = stream;
-  launch(Config::name().c_str(), sm90_gemm_kernel<G>, config, x_map, w_map, out_map, arguments, epilogue);
+  launch(Config::name().c_str(), sm90_gemm_kernel<G>, config, maps, arguments, epilogue);
 }
 
 }  // namespace detail

@@ -58,6 +58,13 @@ struct Sm90GemmArguments {
   bool dependent_launch;
 };
 
+/// The tensor maps of one call. Tiles at the matrix' edges have maps of their own, whose boxes end there: TMA takes some four
+/// clocks for a row outside of the matrix, twice as many as for one inside. Behind a low box the stage holds what it held before:
+/// products that are never stored.
+struct Sm90Maps {
+  CUtensorMap x, w, out, last_x, last_w;
+};
+
 /// Everything that follows from the configuration, the output and the epilogue.
 template <class Config, class OutType, class EpilogueType>
 struct Sm90Gemm : Config {
@@ -163,40 +170,55 @@ struct Sm90Work {
   }
 };
 
+/// What a tile's loads have in common.
+template <class G>
+struct Sm90TileLoad {
+  layout::Tile origin;
+  const CUtensorMap *x, *w;
+  int bytes;  ///< of a stage
+
+  W8A8_DEVICE Sm90TileLoad(const Sm90Work<G>& work, const Sm90Maps& maps, int tile) : origin(work.origin(tile)) {
+    const int rows = min_of(work.arguments.m - origin.row, G::tile_m),
+              columns = min_of(work.arguments.n - origin.column, G::tile_n);
+    x = rows < G::tile_m ? &maps.last_x : &maps.x;
+    w = columns < G::tile_n ? &maps.last_w : &maps.w;
+    bytes = (rows + columns) * sm90_block_k;
+  }
+};
+
 /// The producer, one thread: fills the ring.
 template <class G>
-W8A8_DEVICE void sm90_produce(typename G::Storage& shared, const Sm90Work<G>& work, const CUtensorMap& x_map,
-                              const CUtensorMap& w_map) {
+W8A8_DEVICE void sm90_produce(typename G::Storage& shared, const Sm90Work<G>& work, const Sm90Maps& maps) {
   Sm90Ring<G::stages> ring;
-  const auto load_w = [&](int stage, int k, int column) {
+  const auto load_w = [&](int stage, int k, const Sm90TileLoad<G>& load) {
     const std::uint32_t full = ptx::shared_address(&shared.full[stage]), to = ptx::shared_address(shared.w[stage]);
     const int x = (work.k_begin + k) * sm90_block_k;
-    ptx::mbarrier_arrive_expect_tx(full, G::stage_bytes);
+    ptx::mbarrier_arrive_expect_tx(full, load.bytes);
     if (work.arguments.stream_weight) {
-      ptx::tma_load_2d(to, &w_map, full, x, column, ptx::evict_first);
+      ptx::tma_load_2d(to, load.w, full, x, load.origin.column, ptx::evict_first);
     } else {
-      ptx::tma_load_2d(to, &w_map, full, x, column);
+      ptx::tma_load_2d(to, load.w, full, x, load.origin.column);
     }
   };
   // With a dependent launch the weight, which no kernel in flight writes, is fetched before that kernel's results may be read.
   int ahead = 0;
   if (work.arguments.dependent_launch) {
-    const int column = work.origin(work.first).column;
-    for (; ahead < min_of(work.k_blocks, G::stages); ++ahead) load_w(ahead, ahead, column);
+    const Sm90TileLoad<G> load(work, maps, work.first);
+    for (; ahead < min_of(work.k_blocks, G::stages); ++ahead) load_w(ahead, ahead, load);
     ptx::griddepcontrol_launch_dependents();
     ptx::griddepcontrol_wait();
   }
   for (int tile = work.first; tile < work.tiles; tile += work.step) {
-    const layout::Tile origin = work.origin(tile);
+    const Sm90TileLoad<G> load(work, maps, tile);
     for (int k = 0; k < work.k_blocks; ++k, ring.advance()) {
       if (ahead > 0) {
         --ahead;
       } else {
         ptx::mbarrier_wait_parity(ptx::shared_address(&shared.empty[ring.stage]), ring.parity ^ 1);
-        load_w(ring.stage, k, origin.column);
+        load_w(ring.stage, k, load);
       }
-      ptx::tma_load_2d(ptx::shared_address(shared.x[ring.stage]), &x_map, ptx::shared_address(&shared.full[ring.stage]),
-                       (work.k_begin + k) * sm90_block_k, origin.row);
+      ptx::tma_load_2d(ptx::shared_address(shared.x[ring.stage]), load.x, ptx::shared_address(&shared.full[ring.stage]),
+                       (work.k_begin + k) * sm90_block_k, load.origin.row);
     }
   }
 }
