@@ -74,14 +74,15 @@ struct Sm90DecodeConfig {
 };
 
 /// The shipped configurations; tuning/sm90_decode.hpp chooses among them.
-using Sm90DecodeConfigs = ConfigList<Sm90DecodeConfig<64, 48, 1>,           // 0
-                                     Sm90DecodeConfig<64, 96, 2, 2>,        // 1
-                                     Sm90DecodeConfig<64, 128, 2, 2>,       // 2
-                                     Sm90DecodeConfig<64, 112, 1, 1, 2>,    // 3
-                                     Sm90DecodeConfig<128, 48, 1>,          // 4
-                                     Sm90DecodeConfig<128, 64, 2>,          // 5
-                                     Sm90DecodeConfig<128, 128, 2>,         // 6
-                                     Sm90DecodeConfig<128, 112, 1, 1, 2>>;  // 7
+using Sm90DecodeConfigs = ConfigList<Sm90DecodeConfig<64, 48, 1>,          // 0
+                                     Sm90DecodeConfig<64, 96, 2, 2>,       // 1
+                                     Sm90DecodeConfig<64, 128, 2, 2>,      // 2
+                                     Sm90DecodeConfig<64, 112, 1, 1, 2>,   // 3
+                                     Sm90DecodeConfig<128, 48, 1>,         // 4
+                                     Sm90DecodeConfig<128, 64, 2>,         // 5
+                                     Sm90DecodeConfig<128, 128, 2>,        // 6
+                                     Sm90DecodeConfig<128, 112, 1, 1, 2>,  // 7
+                                     Sm90DecodeConfig<64, 96, 1, 2>>;      // 8
 
 namespace detail {
 
