@@ -146,8 +146,10 @@ template <class Config, class Operand, class Out, class Epilogue>
 void launch_sm80_gemm_config(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmOptions& options,
                              const DeviceProperties& device, cudaStream_t stream) {
   // Warp tiles beyond 64x64 leave no registers for the unaligned copy; such a problem runs in the tile that fits every device.
-  using Unaligned =
-      std::conditional_t<Config::warp_m * Config::warp_n <= 64 * 64, Config, Sm80GemmConfig<128, 256, 64, 3, 64, 64, 1, 1>>;
+  // The heights in between are worth their compile time on the fast path only: 64x128 fits every device that they fit.
+  constexpr bool large = Config::warp_m * Config::warp_n > 64 * 64, between = Config::block_m > 64 && Config::block_m % 64 != 0;
+  using Unaligned = std::conditional_t<large, Sm80GemmConfig<128, 256, 64, 3, 64, 64, 1, 1>,
+                                       std::conditional_t<between, Sm80GemmConfig<64, 128, 128, 4, 64, 64, 2, 2>, Config>>;
   if (is_aligned(problem.x, 16) && is_aligned(problem.w, 16) && problem.ldx % 16 == 0 && problem.ldw % 16 == 0 &&
       problem.k % 16 == 0) {
     launch_sm80_gemm_kernel<Config, CopyAligned, Operand>(problem, epilogue, options, device, stream);
