@@ -3,11 +3,11 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
-#include <string>
 #include <vector>
 
+#include "quant/rows.hpp"
 #include "support/catch.hpp"
+#include "support/error_text.hpp"
 #include "support/guarded.hpp"
 #include "support/random.hpp"
 #include "support/reference.hpp"
@@ -16,7 +16,11 @@
 namespace {
 
 using namespace w8a8;
+using w8a8_test::contains;
+using w8a8_test::error_text;
 using w8a8_test::Guarded;
+using w8a8_test::infinity;
+using w8a8_test::nan_value;
 using w8a8_test::Random;
 
 struct Row {
@@ -77,8 +81,7 @@ TEST_CASE("asymmetric: zero, denormal and bad rows", "[quant][host]") {
     CHECK(row.zero_point == -128);
     CHECK(row.codes == std::vector<std::int8_t>(3, -128));
   }
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
-                          std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+  for (const float bad : {nan_value, -nan_value, infinity, -infinity}) {
     std::vector<float> x(19, -2.0f);
     x[12] = bad;
     const Row row = quantize(x);
@@ -122,14 +125,7 @@ TEST_CASE("asymmetric: the extreme product of the largest K fits int32", "[quant
 }
 
 TEST_CASE("asymmetric: every bad argument is named", "[quant][host]") {
-  const auto named = [](auto&& call, const char* part) {
-    try {
-      call();
-    } catch (const Error& error) {
-      return std::string(error.what()).find(part) != std::string::npos;
-    }
-    return false;
-  };
+  const auto named = [](auto&& call, const char* part) { return contains(error_text(call), part); };
   std::vector<float> x(8), scale(2);
   std::vector<std::int8_t> codes(8);
   std::vector<std::int32_t> zero(2);

@@ -1,56 +1,70 @@
 // Asymmetric quantization and weight row sums on the GPU against the CPU, bit for bit.
 #include <cstdint>
-#include <limits>
 #include <vector>
 
+#include "quant/rows.hpp"
 #include "support/compare.hpp"
 #include "support/gpu.hpp"
 #include "support/guarded.hpp"
 #include "support/random.hpp"
 #include "w8a8/quant/asymmetric.cuh"
 
+namespace {
+
 using namespace w8a8;
 using w8a8_test::difference;
 using w8a8_test::Guarded;
 using w8a8_test::Random;
 
+template <class T>
+void check_shape(Random& random, std::int64_t rows, std::int64_t columns, bool aligned, const std::vector<T>& x) {
+  const std::int64_t shift = aligned ? 0 : random.integer(0, 7);
+  Guarded<T, Host> host_x(rows, columns);
+  Guarded<T, Device> device_x(rows, columns, columns + (aligned ? 8 : 3), shift);
+  Guarded<std::int8_t, Host> codes(rows, columns);
+  Guarded<std::int8_t, Device> device_codes(rows, columns, columns + (aligned ? 16 : 5), shift);
+  Guarded<float, Host> scale(1, rows);
+  Guarded<float, Device> device_scale(1, rows);
+  Guarded<std::int32_t, Host> zero(1, rows);
+  Guarded<std::int32_t, Device> device_zero(1, rows);
+  host_x.fill(x), device_x.fill(x);
+  QuantizeOptions options;
+  options.bits = static_cast<int>(random.choose<std::int64_t>({8, 8, 4, 2}));
+  quantize_per_token_asymmetric(host_x.view(), codes.view(), scale.vector(), zero.vector(), nullptr, options);
+  quantize_per_token_asymmetric(device_x.view(), device_codes.view(), device_scale.vector(), device_zero.vector(), nullptr,
+                                options);
+  CAPTURE(rows, columns, aligned, options.bits);
+  CHECK(difference(codes.values(), device_codes.values(), columns) == "");
+  CHECK(difference(scale.values(), device_scale.values()) == "");
+  CHECK(difference(zero.values(), device_zero.values()) == "");
+  CHECK(device_codes.damage() == "");
+  CHECK(device_zero.damage() == "");
+  CHECK(device_scale.damage() == "");
+}
+
+}  // namespace
+
 TEMPLATE_TEST_CASE("quantize_per_token_asymmetric on the GPU equals the CPU", "[quant][gpu]", half, float) {
   using T = TestType;
   W8A8_REQUIRE_GPU();
   Random random(61);
+  const auto shifted = [&](std::vector<T> x) {
+    const float offset = random.normal() * 3;
+    for (T& v : x) v = from_float<T>(to_float(v) + offset);
+    return x;
+  };
   for (int round = 0; round < 40; ++round) {
     const std::int64_t rows = round % 5 ? random.integer(1, 30) : random.integer(129, 150),
                        columns = random.integer(1, round % 5 == 1 ? 34000 : 3000);
     const bool aligned = round % 2;
-    const std::int64_t k = aligned ? (columns + 7) / 8 * 8 : columns, shift = aligned ? 0 : random.integer(0, 7);
-    std::vector<T> x = w8a8_test::normal<T>(random, rows * k);
-    const float offset = random.normal() * 3;
-    for (T& v : x) v = from_float<T>(to_float(v) + offset);
-    if (random.chance(0.3))
-      x[static_cast<std::size_t>(random.integer(0, rows * k - 1))] = from_float<T>(std::numeric_limits<float>::quiet_NaN());
-    if (random.chance(0.3))
-      x[static_cast<std::size_t>(random.integer(0, rows * k - 1))] = from_float<T>(-std::numeric_limits<float>::infinity());
-    Guarded<T, Host> host_x(rows, k);
-    Guarded<T, Device> device_x(rows, k, k + (aligned ? 8 : 3), shift);
-    Guarded<std::int8_t, Host> codes(rows, k);
-    Guarded<std::int8_t, Device> device_codes(rows, k, k + (aligned ? 16 : 5), shift);
-    Guarded<float, Host> scale(1, rows);
-    Guarded<float, Device> device_scale(1, rows);
-    Guarded<std::int32_t, Host> zero(1, rows);
-    Guarded<std::int32_t, Device> device_zero(1, rows);
-    host_x.fill(x), device_x.fill(x);
-    QuantizeOptions options;
-    options.bits = static_cast<int>(random.choose<std::int64_t>({8, 8, 4, 2}));
-    quantize_per_token_asymmetric(host_x.view(), codes.view(), scale.vector(), zero.vector(), nullptr, options);
-    quantize_per_token_asymmetric(device_x.view(), device_codes.view(), device_scale.vector(), device_zero.vector(), nullptr,
-                                  options);
-    CAPTURE(rows, k, aligned, options.bits);
-    CHECK(difference(codes.values(), device_codes.values(), k) == "");
-    CHECK(difference(scale.values(), device_scale.values()) == "");
-    CHECK(difference(zero.values(), device_zero.values()) == "");
-    CHECK(device_codes.damage() == "");
-    CHECK(device_zero.damage() == "");
-    CHECK(device_scale.damage() == "");
+    const std::int64_t k = aligned ? (columns + 7) / 8 * 8 : columns;
+    check_shape<T>(random, rows, k, aligned, shifted(w8a8_test::activations<T>(random, rows, k)));
+  }
+  for (const std::int64_t k : {1, 64, 77, 1152, 1300, 4096, 4097, 8192, 14336, 33000}) {
+    check_shape<T>(random, 9, k, k % 8 == 0, w8a8_test::one_of_each<T>(random, k));
+  }
+  for (const std::int64_t k : {4096, 8192, 14336}) {
+    check_shape<T>(random, 129, k, true, shifted(w8a8_test::activations<T>(random, 129, k)));
   }
 }
 

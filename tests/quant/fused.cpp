@@ -3,25 +3,28 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "quant/rows.hpp"
 #include "support/catch.hpp"
 #include "support/compare.hpp"
+#include "support/error_text.hpp"
 #include "support/guarded.hpp"
 #include "support/random.hpp"
 
 namespace {
 
 using namespace w8a8;
+using w8a8_test::contains;
 using w8a8_test::difference;
+using w8a8_test::error_text;
 using w8a8_test::Guarded;
+using w8a8_test::infinity;
+using w8a8_test::nan_value;
 using w8a8_test::Random;
-
-constexpr float infinity = std::numeric_limits<float>::infinity();
-constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 
 /// The bits of a 16-bit float as an integer that orders as the values do: neighbours differ by 1.
 template <class T>
@@ -64,17 +67,6 @@ double gelu_tanh_exact(double x) {
   return x / (1 + std::exp(-2 * std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
 }
 double gelu_erf_exact(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
-
-std::string message(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -248,22 +240,23 @@ TEST_CASE("fused forms: every bad argument is named", "[quant][host]") {
   const MatrixView<std::int8_t, Host> out(codes.data(), {2, 16});
   const VectorView<float, Host> wv(w.data(), {16}), shorter(w.data(), {15}), s(scales.data(), {2});
   NormStreams<float, Host> streams;
-  CHECK(contains(message([&] { rms_norm_quantize(null, wv, 1e-5f, out, s); }), "w8a8::rms_norm_quantize: argument 'x'"));
-  CHECK(contains(message([&] { rms_norm_quantize(xv, shorter, 1e-5f, out, s); }), "'weight': expected length 16, got length 15"));
-  CHECK(contains(message([&] { rms_norm_quantize(xv, wv, -1.0f, out, s); }), "'epsilon'"));
-  CHECK(contains(message([&] { rms_norm_quantize(xv, wv, nan_value, out, s); }), "'epsilon'"));
-  CHECK(contains(message([&] { layer_norm_quantize(xv, wv, shorter, 1e-5f, out, s); }),
+  CHECK(contains(error_text([&] { rms_norm_quantize(null, wv, 1e-5f, out, s); }), "w8a8::rms_norm_quantize: argument 'x'"));
+  CHECK(contains(error_text([&] { rms_norm_quantize(xv, shorter, 1e-5f, out, s); }),
+                 "'weight': expected length 16, got length 15"));
+  CHECK(contains(error_text([&] { rms_norm_quantize(xv, wv, -1.0f, out, s); }), "'epsilon'"));
+  CHECK(contains(error_text([&] { rms_norm_quantize(xv, wv, nan_value, out, s); }), "'epsilon'"));
+  CHECK(contains(error_text([&] { layer_norm_quantize(xv, wv, shorter, 1e-5f, out, s); }),
                  "w8a8::layer_norm_quantize: argument 'bias'"));
   streams.residual = narrow;
-  CHECK(contains(message([&] { rms_norm_quantize(xv, wv, 1e-5f, out, s, nullptr, {}, streams); }),
+  CHECK(contains(error_text([&] { rms_norm_quantize(xv, wv, 1e-5f, out, s, nullptr, {}, streams); }),
                  "'streams.residual': expected shape 2x16"));
   streams.residual = {};
   streams.normalized = null;
-  CHECK(contains(message([&] { rms_norm_quantize(xv, wv, 1e-5f, out, s, nullptr, {}, streams); }),
+  CHECK(contains(error_text([&] { rms_norm_quantize(xv, wv, 1e-5f, out, s, nullptr, {}, streams); }),
                  "'streams.normalized': expected a pointer"));
-  CHECK(contains(message([&] { silu_mul_quantize(xv, narrow, out, s); }), "w8a8::silu_mul_quantize: argument 'up'"));
-  CHECK(contains(message([&] { silu_mul_quantize(null, xv, out, s); }), "'gate': expected a pointer"));
-  CHECK(contains(message([&] { gelu_quantize(xv, GeluForm::erf, out, s, nullptr, {}, narrow); }),
+  CHECK(contains(error_text([&] { silu_mul_quantize(xv, narrow, out, s); }), "w8a8::silu_mul_quantize: argument 'up'"));
+  CHECK(contains(error_text([&] { silu_mul_quantize(null, xv, out, s); }), "'gate': expected a pointer"));
+  CHECK(contains(error_text([&] { gelu_quantize(xv, GeluForm::erf, out, s, nullptr, {}, narrow); }),
                  "w8a8::gelu_quantize: argument 'values'"));
   CHECK(codes == std::vector<std::int8_t>(32, 99));
 }

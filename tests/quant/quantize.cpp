@@ -3,26 +3,26 @@
 
 #include <cmath>
 #include <cstdint>
-#include <functional>
-#include <limits>
-#include <string>
 #include <type_traits>
 #include <vector>
 
+#include "quant/rows.hpp"
 #include "support/catch.hpp"
 #include "support/compare.hpp"
+#include "support/error_text.hpp"
 #include "support/guarded.hpp"
 #include "support/random.hpp"
 
 namespace {
 
 using namespace w8a8;
+using w8a8_test::contains;
 using w8a8_test::difference;
+using w8a8_test::error_text;
 using w8a8_test::Guarded;
+using w8a8_test::infinity;
+using w8a8_test::nan_value;
 using w8a8_test::Random;
-
-constexpr float infinity = std::numeric_limits<float>::infinity();
-constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 
 template <class Scale>
 struct Row {
@@ -43,17 +43,6 @@ Row<Scale> quantize(std::vector<float> x, int bits = 8) {
   row.codes.assign(codes.begin(), codes.end() - 1);
   return row;
 }
-
-std::string message(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// The rule in double precision, independent of the library's functions: exact steps, then one rounding each where the contract
 /// rounds.
@@ -223,7 +212,7 @@ TEST_CASE("quantize: every bad argument is named before anything is written", "[
 
   const auto text = [&](const MatrixView<float, Host>& a, const MatrixView<std::int8_t, Host>& b,
                         const VectorView<float, Host>& c) {
-    return message([&] { quantize_per_token(a, b, c, nullptr, options); });
+    return error_text([&] { quantize_per_token(a, b, c, nullptr, options); });
   };
   CHECK(text(MatrixView<float, Host>(nullptr, {4, 16}), ov, sv) ==
         "w8a8::quantize_per_token: argument 'x': expected a pointer to its elements, got nullptr");
@@ -246,9 +235,9 @@ TEST_CASE("quantize: every bad argument is named before anything is written", "[
   CHECK(contains(text(xv, ov, sv), "'options.threads'"));
   options.threads = 0;
   for (const float bad : {0.0f, -1.0f, nan_value, infinity}) {
-    CHECK(contains(message([&] { quantize_per_tensor(xv, ov, bad); }), "w8a8::quantize_per_tensor: argument 'scale'"));
+    CHECK(contains(error_text([&] { quantize_per_tensor(xv, ov, bad); }), "w8a8::quantize_per_tensor: argument 'scale'"));
   }
-  CHECK(contains(message([&] {
+  CHECK(contains(error_text([&] {
                    quantize_per_channel(MatrixView<float, Host>(nullptr, {4, 16}), ov, sv);
                  }),
                  "w8a8::quantize_per_channel: argument 'weight'"));

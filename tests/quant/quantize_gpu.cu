@@ -1,10 +1,9 @@
 // The quantization kernels against the CPU, bit for bit: every block size of the row kernel and its edges, every type, strides,
 // alignments, rows that are not finite; poisoned outputs between guard bands.
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
+#include "quant/rows.hpp"
 #include "support/compare.hpp"
 #include "support/gpu.hpp"
 #include "support/guarded.hpp"
@@ -14,38 +13,14 @@
 namespace {
 
 using namespace w8a8;
+using w8a8_test::activations;
 using w8a8_test::difference;
 using w8a8_test::Guarded;
 using w8a8_test::Random;
 
-/// Random values with what real rows hold: outliers, zero rows, denormals, NaN and infinities.
-template <class T>
-std::vector<T> activations(Random& random, std::int64_t rows, std::int64_t columns) {
-  std::vector<T> x = w8a8_test::normal<T>(random, rows * columns);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    T* row = x.data() + r * columns;
-    const auto anywhere = [&]() -> T& { return row[random.integer(0, columns - 1)]; };
-    switch (random.integer(0, 9)) {
-      case 0:
-        for (std::int64_t k = 0; k < columns; ++k) row[k] = from_float<T>(0.0f);
-        break;
-      case 1:
-        for (std::int64_t k = 0; k < columns; ++k) row[k] = from_float<T>(to_float(row[k]) * 1e-6f);
-        break;
-      case 2:
-        for (std::int64_t k = 0; k < columns; ++k) row[k] = from_float<T>(to_float(row[k]) * 1e-40f);
-        break;
-      case 3: anywhere() = from_float<T>(3e4f); break;
-      case 4: anywhere() = from_float<T>(std::numeric_limits<float>::quiet_NaN()); break;
-      case 5: anywhere() = from_float<T>(-std::numeric_limits<float>::infinity()); break;
-      default: break;
-    }
-  }
-  return x;
-}
-
+/// given: the input; empty: activations().
 template <class In, class Scale>
-void check_shape(Random& random, std::int64_t rows, std::int64_t columns, bool aligned) {
+void check_shape(Random& random, std::int64_t rows, std::int64_t columns, bool aligned, const std::vector<In>& given = {}) {
   const auto stride = [&](std::int64_t unit) { return columns + (aligned ? unit * random.integer(0, 2) : random.integer(0, 9)); };
   const std::int64_t shift = aligned ? 0 : random.integer(0, 7);
   QuantizeOptions options;
@@ -55,7 +30,7 @@ void check_shape(Random& random, std::int64_t rows, std::int64_t columns, bool a
   Guarded<In, Device> x(rows, columns, stride(8), shift);
   Guarded<std::int8_t, Device> out(rows, columns, stride(8), shift);
   Guarded<Scale, Device> scale(1, rows, 0, shift);
-  const std::vector<In> values = activations<In>(random, rows, columns);
+  const std::vector<In> values = given.empty() ? activations<In>(random, rows, columns) : given;
   x.fill(values);
   w8a8_test::Stream stream;
   quantize_per_token(x.view(), out.view(), scale.vector(), stream, options);
@@ -96,6 +71,12 @@ TEMPLATE_TEST_CASE("quantize on the GPU equals the CPU at every block size", "[q
     const std::int64_t rows = columns > 10000 ? random.integer(1, 5) : random.integer(1, 40);
     check_shape<TestType, float>(random, rows, columns, true);
     check_shape<TestType, float>(random, rows, columns, false);
+  }
+  for (const std::int64_t columns : {4096, 5000, 8192, 12000, 14336, 17000}) {
+    check_shape<TestType, float>(random, 129, columns, true);
+  }
+  for (const std::int64_t columns : {1, 64, 77, 1152, 1300, 4096, 4097, 8192, 14336, 33000}) {
+    check_shape<TestType, float>(random, 9, columns, columns % 8 == 0, w8a8_test::one_of_each<TestType>(random, columns));
   }
   check_shape<TestType, float>(random, 2, 70008, true);
   check_shape<TestType, float>(random, 2, 70001, false);

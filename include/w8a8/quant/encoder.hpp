@@ -36,14 +36,21 @@ struct SymmetricCoder {
   int limit;
   bool within;  ///< no product of the row leaves [-limit, limit] by rounding, and none is a NaN
 
+  /// Whether encode<true>() gives the codes too.
+  W8A8_HOST_DEVICE bool fast() const { return within; }
+
+  /// Fast, for the device alone: without the clamp. (A host compiler could contract the multiplication and the addition that then
+  /// follows at once.)
+  template <bool Fast>
   W8A8_HOST_DEVICE Group<std::int8_t> encode(const Values& x) const {
     std::uint32_t code[group_size];
-    // A host compiler may contract a multiplication and an addition that follows at once: there the codes are always clamped.
-    NV_IF_TARGET(NV_IS_DEVICE, (if (within) {
-                   for (int i = 0; i < group_size; ++i) code[i] = code_bits(multiply(x[i], inverse));
-                   return pack_codes(code);
-                 }))
-    for (int i = 0; i < group_size; ++i) code[i] = static_cast<std::uint32_t>(quantize_value(x[i], inverse, limit));
+    for (int i = 0; i < group_size; ++i) {
+      if constexpr (Fast) {
+        code[i] = code_bits(multiply(x[i], inverse));
+      } else {
+        code[i] = static_cast<std::uint32_t>(quantize_value(x[i], inverse, limit));
+      }
+    }
     return pack_codes(code);
   }
 };
@@ -75,6 +82,7 @@ W8A8_HOST_DEVICE std::uint32_t group_magnitude(const Group<T>& x) {
 template <class Scale>
 struct DynamicEncoder {
   static constexpr int words = 1;
+  using Coder = SymmetricCoder;
 
   Scale* scale;
   int bits;
@@ -98,14 +106,19 @@ struct AsymmetricCoder {
   float inverse;
   int zero_point, low, high;
   bool finite;
+  bool within;  ///< finite, and no code of the row leaves [low, high] before it is clamped
 
+  W8A8_HOST_DEVICE bool fast() const { return within; }
+
+  template <bool Fast>
   W8A8_HOST_DEVICE Group<std::int8_t> encode(const Values& x) const {
-    if (!finite) return {};
+    if (!Fast && !finite) return {};
     const float below = static_cast<float>(low - zero_point), above = static_cast<float>(high - zero_point);
     std::uint32_t code[group_size];
     for (int i = 0; i < group_size; ++i) {
+      float y = multiply(x[i], inverse);
       // Clamped before it is rounded: the bounds are whole, so that the code is the same.
-      const float y = fminf(fmaxf(multiply(x[i], inverse), below), above);
+      if constexpr (!Fast) y = fminf(fmaxf(y, below), above);
       code[i] = code_bits(y) + static_cast<std::uint32_t>(zero_point);
     }
     return pack_codes(code);
@@ -115,6 +128,7 @@ struct AsymmetricCoder {
 /// A scale and a zero point a row, from the row's largest and smallest element.
 template <class Scale>
 struct AsymmetricEncoder {
+  using Coder = AsymmetricCoder;
   static constexpr int words = 2;  // magnitude of max(0, x) and of max(0, -x); a NaN counts in both
 
   Scale* scale;
@@ -123,17 +137,25 @@ struct AsymmetricEncoder {
 
   template <class T>
   W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const Group<T>& x) {
+    if constexpr (sizeof(T) == 2) {
+      NV_IF_TARGET(NV_IS_DEVICE, (
+                                     Pair<T> high = pair_of<T>(x.word[0]), low = high; for (int w = 1; w < 4; ++w) {
+                                       high = __hmax2_nan(high, pair_of<T>(x.word[w]));
+                                       low = __hmin2_nan(low, pair_of<T>(x.word[w]));
+                                     } widen(extent, ptx::max_nan(to_float(high.x), to_float(high.y)),
+                                             ptx::max_nan(-to_float(low.x), -to_float(low.y)));
+                                     return;))
+    }
     widen(extent, to_values(x));
   }
 
   W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], const Values& x) {
     NV_IF_ELSE_TARGET(NV_IS_DEVICE,
                       (
-                          float high = 0.0f, low = 0.0f; for (int i = 0; i < group_size; ++i) {
+                          float high = x[0], low = -x[0]; for (int i = 1; i < group_size; ++i) {
                             high = ptx::max_nan(high, x[i]);
                             low = ptx::max_nan(low, -x[i]);
-                          } extent[0] = max_of(extent[0], magnitude_bits(high));
-                          extent[1] = max_of(extent[1], magnitude_bits(low));),
+                          } widen(extent, high, low);),
                       (for (int i = 0; i < group_size; ++i) {
                         const std::uint32_t magnitude = magnitude_bits(x[i]);
                         const int side = float_bits(x[i]) != magnitude;  // by the sign
@@ -147,13 +169,25 @@ struct AsymmetricEncoder {
       scale[row] = s.scale;
       zero_point[row] = s.zero_point;
     }
-    return {inverse_scale(to_float(s.scale)), s.zero_point, -(1 << (bits - 1)), qmax(bits), s.finite};
+    const float inverse = inverse_scale(to_float(s.scale));
+    const int lowest = -(1 << (bits - 1)), highest = qmax(bits);
+    const bool within = multiply(float_from_bits(extent[0]), inverse) < static_cast<float>(highest - s.zero_point) + 0.5f &&
+                        multiply(float_from_bits(extent[1]), inverse) < static_cast<float>(s.zero_point - lowest) + 0.5f;
+    return {inverse, s.zero_point, lowest, highest, s.finite, s.finite && within};
+  }
+
+ private:
+  /// Takes a group's largest element and its largest negated one, NaNs where it holds one.
+  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], float high, float low) {
+    NV_IF_TARGET(NV_IS_DEVICE, (extent[0] = max_of(extent[0], magnitude_bits(ptx::max_nan(high, 0.0f)));
+                                extent[1] = max_of(extent[1], magnitude_bits(ptx::max_nan(low, 0.0f)));))
   }
 };
 
 /// One given scale for all rows: nothing of the row is looked at.
 struct StaticEncoder {
   static constexpr int words = 0;
+  using Coder = SymmetricCoder;
 
   float inverse;
   int limit;

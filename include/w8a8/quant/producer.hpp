@@ -8,16 +8,20 @@
 //   Cached reload<Aligned>(row, k, count) const;          fetch and merge once more, for rows too long to keep
 //   Parameters parameters<Aligned>(k, count) const;       where moment is not none: what finish() needs of columns k .. k+7
 //   Values finish(values, moments, parameters) const;     and the normalised values; elements past the end are 0
-//   void emit<Aligned>(values, row, k, count) const;      stores the values where the caller wants them too
+//   bool emits() const;               whether the caller wants the values too
+//   void emit<Aligned>(values, row, k, count) const;      then stores them
 //   bool aligned() const;             host: whether all of its matrices allow wide accesses
+//   bool has_streams() const;         host: whether an optional matrix is present
+//   auto without_streams() const;     host: the same without optional matrices, of a type that knows it: fewer registers
 //
-// all but the last host/device. A new fusion is a new producer and touches no kernel.
+// all but the last three host/device. A new fusion is a new producer and touches no kernel.
 #pragma once
 
 #include <cstdint>
 
 #include "w8a8/math/activation.hpp"
 #include "w8a8/quant/row.hpp"
+#include "w8a8/quant/scale.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/floating_point.hpp"
 
@@ -49,7 +53,7 @@ W8A8_HOST_DEVICE void add_squares(const Values& x, float mean, int count, float&
 
 /// 1 / sqrt(sum / columns + epsilon), each step rounded once.
 W8A8_HOST_DEVICE float reciprocal_deviation(float sum, int columns, float epsilon) {
-  return divide(1.0f, square_root(add(divide(sum, static_cast<float>(columns)), epsilon)));
+  return reciprocal(square_root(add(divide(sum, static_cast<float>(columns)), epsilon)));
 }
 
 /// What is kept of a group, in FP32.
@@ -69,6 +73,8 @@ struct Plain {
   Rows<const In> x;
 
   bool aligned() const { return x.aligned(); }
+  bool has_streams() const { return false; }
+  const Plain& without_streams() const { return *this; }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
@@ -82,6 +88,7 @@ struct Plain {
   W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
     return fetch<Aligned>(row, k, count);
   }
+  W8A8_HOST_DEVICE bool emits() const { return false; }
   template <bool Aligned>
   W8A8_HOST_DEVICE void emit(const Values&, std::int64_t, std::int64_t, int) const {}
 };
@@ -100,6 +107,8 @@ struct Smoothed {
   const float* factor;
 
   bool aligned() const { return x.aligned() && is_aligned(factor, 16); }
+  bool has_streams() const { return false; }
+  const Smoothed& without_streams() const { return *this; }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
@@ -116,6 +125,7 @@ struct Smoothed {
   W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
     return merge<Aligned>(fetch<Aligned>(row, k, count), row, k, count);
   }
+  W8A8_HOST_DEVICE bool emits() const { return false; }
   template <bool Aligned>
   W8A8_HOST_DEVICE void emit(const Values&, std::int64_t, std::int64_t, int) const {}
 };
@@ -127,7 +137,7 @@ struct ValueCopy {
 
   template <bool Aligned>
   W8A8_HOST_DEVICE void emit(const Values& values, std::int64_t row, std::int64_t k, int count) const {
-    if (to) store_group<Aligned>(to.at(row, k), from_values<T>(values), count);
+    store_group<Aligned>(to.at(row, k), from_values<T>(values), count);
   }
 };
 
@@ -135,12 +145,13 @@ struct ValueCopy {
 /// residual: it then becomes the sum, rounded once to T, and that rounded sum is what is normalised.
 /// value = (h - mean) * reciprocal_deviation * weight[k] + bias[k]: the sum and the products rounded one by one, the last product
 /// and the bias (where there is one) by one fused multiply-add.
-template <class T, class Weight, Moment Kind>
+/// Without Streams there is neither a residual nor a copy.
+template <class T, class Weight, Moment Kind, bool Streams = true>
 struct Norm {
   struct Raw {
     Group<T> x, residual;
   };
-  using Cached = Values;
+  using Cached = Group<T>;  // the rounded sum, exactly
   struct Parameters {
     Group<Weight> weight, bias;
   };
@@ -156,28 +167,30 @@ struct Norm {
   bool aligned() const {
     return x.aligned() && residual.aligned() && copy.to.aligned() && is_aligned(weight, 16) && is_aligned(bias, 16);
   }
+  bool has_streams() const { return residual || copy.to; }
+  Norm<T, Weight, Kind, false> without_streams() const { return {x, {}, weight, bias, {}, epsilon}; }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
-    return {load_group<Aligned>(x.at(row, k), count), load_group<Aligned>(residual.at(row, k), residual ? count : 0)};
+    const Group<T> first = load_group<Aligned>(x.at(row, k), count);
+    if constexpr (!Streams) return {first, first};
+    return {first, load_group<Aligned>(residual.at(row, k), residual ? count : 0)};
   }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Cached merge(const Raw& raw, std::int64_t row, std::int64_t k, int count) const {
+    if (!Streams || !residual) return raw.x;
     Values h = to_values(raw.x);
-    if (residual) {
-      const Values r = to_values(raw.residual);
-      for (int i = 0; i < group_size; ++i) h[i] = add(h[i], r[i]);
-      const Group<T> rounded = from_values<T>(h);
-      store_group<Aligned>(residual.at(row, k), rounded, count);
-      h = to_values(rounded);
-    }
-    return h;
+    const Values r = to_values(raw.residual);
+    for (int i = 0; i < group_size; ++i) h[i] = add(h[i], r[i]);
+    const Group<T> rounded = from_values<T>(h);
+    store_group<Aligned>(residual.at(row, k), rounded, count);
+    return rounded;
   }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
-    return to_values(load_group<Aligned>(residual ? residual.at(row, k) : x.at(row, k), count));
+    return load_group<Aligned>(Streams && residual ? residual.at(row, k) : x.at(row, k), count);
   }
 
   template <bool Aligned>
@@ -200,6 +213,7 @@ struct Norm {
     return v;
   }
 
+  W8A8_HOST_DEVICE bool emits() const { return Streams && copy.to; }
   template <bool Aligned>
   W8A8_HOST_DEVICE void emit(const Values& values, std::int64_t row, std::int64_t k, int count) const {
     copy.template emit<Aligned>(values, row, k, count);
@@ -221,7 +235,8 @@ struct GeluErfOnly {
 };
 
 /// A function of each element of one matrix, or of the corresponding elements of two; f(0, 0) = 0.
-template <class T, class Function>
+/// Without Streams there is no copy.
+template <class T, class Function, bool Streams = true>
 struct Elementwise {
   struct Raw {
     Group<T> first, second;
@@ -234,6 +249,8 @@ struct Elementwise {
   ValueCopy<T> copy;
 
   bool aligned() const { return first.aligned() && second.aligned() && copy.to.aligned(); }
+  bool has_streams() const { return static_cast<bool>(copy.to); }
+  Elementwise<T, Function, false> without_streams() const { return {first, second, {}}; }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
@@ -252,6 +269,7 @@ struct Elementwise {
   W8A8_HOST_DEVICE Cached reload(std::int64_t row, std::int64_t k, int count) const {
     return merge<Aligned>(fetch<Aligned>(row, k, count), row, k, count);
   }
+  W8A8_HOST_DEVICE bool emits() const { return Streams && copy.to; }
   template <bool Aligned>
   W8A8_HOST_DEVICE void emit(const Values& values, std::int64_t row, std::int64_t k, int count) const {
     copy.template emit<Aligned>(values, row, k, count);

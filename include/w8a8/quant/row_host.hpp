@@ -63,8 +63,8 @@ void run_rows_on_host(const Producer& producer, const Encoder& encoder, const Ro
       }
       const auto coder = make_coder(encoder, extent, row, true);
       for (int g = 0; g < groups; ++g) {
-        producer.template emit<false>(cached(g), row, g * group_size, count(g));
-        store_group<false>(out.at(row, g * group_size), coder.encode(cached(g)), count(g));
+        if (producer.emits()) producer.template emit<false>(cached(g), row, g * group_size, count(g));
+        store_group<false>(out.at(row, g * group_size), coder.template encode<false>(cached(g)), count(g));
       }
     }
   });

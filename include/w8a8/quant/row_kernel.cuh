@@ -20,20 +20,27 @@
 
 namespace w8a8::detail {
 
-/// How a row is spread: `Threads` a row (a power of two), `Groups` groups kept a thread, `Rows` rows a CTA. Without `Resident`
-/// the row is longer than the threads keep and each pass reads it again. Registers are bounded so that `Ctas` CTAs fit an SM.
-template <int Threads_, int Groups_, int Rows_, bool Resident_, int Ctas_ = 1>
+/// How a row is spread: `Threads` a row (a power of two), `Groups` groups kept a thread, `Rows` rows a CTA. Registers are bounded
+/// so that `Ctas` CTAs fit an SM.
+template <int Threads_, int Groups_, int Rows_ = 1, int Ctas_ = 1, unsigned Traits_ = 0>
 struct RowConfig {
   static constexpr int threads = Threads_, groups = Groups_, rows = Rows_, ctas = Ctas_;
-  static constexpr bool resident = Resident_;
   static constexpr int warps = threads / 32;
   static constexpr int span = threads * groups * group_size;  // elements kept
+  /// The row may be longer than the threads keep: each pass reads it again.
+  static constexpr bool streamed = (Traits_ & 1) != 0;
+  /// The row has just as many elements as the threads keep.
+  static constexpr bool full = (Traits_ & 2) != 0;
+  /// What a reduction leads to, divisions mostly, is computed by one warp and told to the others: fewer instructions for one
+  /// barrier more. Else every warp computes it.
+  static constexpr bool leader = (Traits_ & 4) != 0 && warps > 1;
   static_assert(threads >= 32 && (threads & (threads - 1)) == 0, "the folding order of a row sum needs a power of two");
-  static_assert(groups <= 8, "fold_slots() folds up to eight");
+  static_assert(groups <= 8, "fold() folds up to eight");
   static_assert(rows == 1 || threads == 32, "several rows a CTA: one warp each, so that no barrier is needed");
-  static_assert(resident ? threads * groups <= sum_slots : threads * groups == sum_slots,
+  static_assert(streamed ? threads * groups == sum_slots : threads * groups <= sum_slots,
                 "slot g mod 4096 belongs to one thread");
 };
+inline constexpr unsigned streamed_row = 1, full_row = 2, leading_warp = 4;
 
 /// Shared memory of the reductions; each word is written once a row, so that one barrier a reduction is enough.
 template <class Config, class Producer, class Encoder>
@@ -41,9 +48,12 @@ struct RowStorage {
   static constexpr int sums = static_cast<int>(Producer::moment);  // none, squares, mean and squares
   using WarpMax = cub::WarpReduce<std::uint32_t>;
   typename WarpMax::TempStorage warp[Config::warps * Config::rows];
-  std::uint32_t extent[Encoder::words > 0 ? Encoder::words : 1][32];
   float partial[sums + 1][Config::warps > 1 && sums > 0 ? Config::threads : 1];
   float column[sums + 1][32];
+  std::uint32_t extent[Encoder::words > 0 ? Encoder::words : 1][32];
+  // Of the leading warp.
+  float moment[sums + 1];
+  typename Encoder::Coder coder;
 };
 
 #if CUB_VERSION >= 200800
@@ -52,28 +62,55 @@ using Maximum = ::cuda::maximum<>;
 using Maximum = ::cub::Max;
 #endif
 
-/// The maximum of each extent word over the row's threads, in all of them.
-template <class Config, class Encoder, class Storage>
-W8A8_DEVICE void reduce_extent(Extent<Encoder>& extent, Storage& storage, int lane) {
+/// compute(), by each thread, or by the first warp for all of them.
+template <class Config, class Value, class Compute>
+W8A8_DEVICE Value by_leader(Value& told, unsigned lane, Compute&& compute) {
+  if constexpr (Config::leader) {
+    if (lane < 32) {
+      const Value value = compute();
+      if (lane == 0) told = value;
+    }
+    __syncthreads();
+    return told;
+  } else {
+    return compute();
+  }
+}
+
+/// The maximum of each extent word over a warp, in all of its threads.
+template <class Encoder, class Storage>
+W8A8_DEVICE void reduce_extent_of_warp(Extent<Encoder>& extent, Storage& storage, unsigned warp) {
   using WarpMax = typename Storage::WarpMax;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
   W8A8_UNROLL
   for (int w = 0; w < Encoder::words; ++w) {
     const std::uint32_t most = WarpMax(storage.warp[warp]).Reduce(extent.word[w], Maximum{});
     extent.word[w] = __shfl_sync(0xffffffffu, most, 0);
   }
-  if constexpr (Config::warps > 1) {
-    W8A8_UNROLL
-    for (int w = 0; w < Encoder::words; ++w) {
-      if (lane % 32 == 0) storage.extent[w][warp] = extent.word[w];
+}
+
+/// The row's coder from its threads' extents; its scale is written.
+template <class Config, class Encoder, class Storage>
+W8A8_DEVICE auto row_coder(const Encoder& encoder, Extent<Encoder>& extent, std::int64_t row, Storage& storage, unsigned lane) {
+  if constexpr (Encoder::words == 0) {
+    return make_coder(encoder, extent, row, lane == 0);
+  } else {
+    const unsigned warp = threadIdx.x / 32;
+    reduce_extent_of_warp<Encoder>(extent, storage, warp);
+    if constexpr (Config::warps > 1) {
+      W8A8_UNROLL
+      for (int w = 0; w < Encoder::words; ++w) {
+        if (lane % 32 == 0) storage.extent[w][warp] = extent.word[w];
+      }
+      __syncthreads();
     }
-    __syncthreads();
-    W8A8_UNROLL
-    for (int w = 0; w < Encoder::words; ++w) {
-      const std::uint32_t most =
-          WarpMax(storage.warp[warp]).Reduce(lane % 32 < Config::warps ? storage.extent[w][lane % 32] : 0u, Maximum{});
-      extent.word[w] = __shfl_sync(0xffffffffu, most, 0);
-    }
+    return by_leader<Config>(storage.coder, lane, [&] {
+      if constexpr (Config::warps > 1) {
+        W8A8_UNROLL
+        for (int w = 0; w < Encoder::words; ++w) extent.word[w] = lane % 32 < Config::warps ? storage.extent[w][lane % 32] : 0u;
+        reduce_extent_of_warp<Encoder>(extent, storage, warp);
+      }
+      return make_coder(encoder, extent, row, lane == 0);
+    });
   }
 }
 
@@ -89,14 +126,15 @@ W8A8_DEVICE void fold(float (&value)[Count]) {
   }
 }
 
-/// The fold of a thread's own slots, then across warps, then across lanes: the order of row.hpp. The same bits in all threads.
-template <class Config, class Storage>
-W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, int which, int lane) {
+/// finish(sum), sum being the fold of a thread's own slots, then across warps, then across lanes: the order of row.hpp. The same
+/// bits in all threads.
+template <class Config, class Storage, class Finish>
+W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, int which, unsigned lane, Finish&& finish) {
   fold<8>(slot);
   float sum = slot[0];
-  const int warp = lane / 32;
-  if constexpr (Config::warps == 32) {
+  if constexpr (Config::warps == 32 && !Config::leader) {
     // Warp w folds the lane w of all warps: half the shared-memory traffic of what fewer warps do below.
+    const unsigned warp = lane / 32;
     storage.partial[which][lane] = sum;
     __syncthreads();
     float across = storage.partial[which][(lane % 32) * 32 + warp];
@@ -108,45 +146,56 @@ W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, in
   } else if constexpr (Config::warps > 1) {
     storage.partial[which][lane] = sum;
     __syncthreads();
-    float part[Config::warps];
-    W8A8_UNROLL
-    for (int w = 0; w < Config::warps; ++w) part[w] = storage.partial[which][w * 32 + lane % 32];
-    fold<Config::warps>(part);
-    sum = part[0];
   }
-  W8A8_UNROLL
-  for (int half = 16; half > 0; half /= 2) sum = add(sum, __shfl_xor_sync(0xffffffffu, sum, half));
-  return sum;
+  return by_leader<Config>(storage.moment[which], lane, [&] {
+    if constexpr (Config::warps > 1 && (Config::warps < 32 || Config::leader)) {
+      float part[Config::warps];
+      W8A8_UNROLL
+      for (int w = 0; w < Config::warps; ++w) part[w] = storage.partial[which][w * 32 + lane % 32];
+      fold<Config::warps>(part);
+      sum = part[0];
+    }
+    W8A8_UNROLL
+    for (int half = 16; half > 0; half /= 2) sum = add(sum, __shfl_xor_sync(0xffffffffu, sum, half));
+    return finish(sum);
+  });
 }
 
 /// The statistics that the producer's finish() needs. take(visit): calls visit(i, values, count) for each group of this thread, i
 /// the slot it belongs to.
 template <class Config, bool Aligned, class Producer, class Storage, class Take>
-W8A8_DEVICE Moments row_moments(const Producer& producer, int columns, Storage& storage, int lane, Take&& take) {
+W8A8_DEVICE Moments row_moments(const Producer& producer, int columns, Storage& storage, unsigned lane, Take&& take) {
   Moments moments;
   if constexpr (Producer::moment == Moment::variance) {
     float slot[Config::groups] = {};
     take([&](int i, const Values& x, int) { add_elements(x, slot[i]); });
-    moments.mean = divide(fold_slots<Config>(slot, storage, 1, lane), static_cast<float>(columns));
+    moments.mean =
+        fold_slots<Config>(slot, storage, 1, lane, [&](float sum) { return divide(sum, static_cast<float>(columns)); });
   }
   if constexpr (Producer::moment != Moment::none) {
     float slot[Config::groups] = {};
     take([&](int i, const Values& x, int count) { add_squares<Producer::moment, Aligned>(x, moments.mean, count, slot[i]); });
-    moments.reciprocal_deviation = reciprocal_deviation(fold_slots<Config>(slot, storage, 0, lane), columns, producer.epsilon);
+    moments.reciprocal_deviation = fold_slots<Config>(
+        slot, storage, 0, lane, [&](float sum) { return reciprocal_deviation(sum, columns, producer.epsilon); });
   }
   return moments;
 }
 
 /// One aligned row that the threads keep, by the `Config::threads` threads that call it with lane = 0, 1, ...
 template <class Config, class Producer, class Encoder, class Storage>
-W8A8_DEVICE void process_resident_row(const RowTask<Producer, Encoder>& task, std::int64_t row, int lane, Storage& storage) {
+W8A8_DEVICE void process_resident_row(const RowTask<Producer, Encoder>& task, std::int64_t row, unsigned lane, Storage& storage) {
   const Producer& producer = task.producer;
-  const int columns = task.shape.columns, begin = lane * group_size;
+  const int columns = Config::full ? Config::span : task.shape.columns, begin = static_cast<int>(lane) * group_size;
 
   // Calls f(i, k, count) for group i of this thread; count is 0 where the row ends before it.
   const auto group = [&](int i, auto&& f) {
     constexpr int stride = Config::threads * group_size;
-    f(i, std::int64_t{begin} + i * stride, columns > begin + i * stride ? group_size : 0);
+    f(i, std::int64_t{begin} + i * stride, Config::full || columns > begin + i * stride ? group_size : 0);
+  };
+  // For each group, without a branch in between, so that all loads are under way before the first is waited for.
+  const auto all_groups = [&](auto&& f) {
+    W8A8_UNROLL
+    for (int i = 0; i < Config::groups; ++i) group(i, f);
   };
   // For each group that some thread has.
   const auto each_group = [&](auto&& f) {
@@ -155,40 +204,48 @@ W8A8_DEVICE void process_resident_row(const RowTask<Producer, Encoder>& task, st
       if (i == 0 || i * Config::threads * group_size < columns) group(i, f);
     }
   };
+  // From the values, FP32 or as they were loaded, to the codes.
+  const auto encode = [&](const auto& value) {
+    Extent<Encoder> extent;
+    if constexpr (Encoder::words > 0) each_group([&](int i, std::int64_t, int) { Encoder::widen(extent.word, value[i]); });
+    if (producer.emits()) {
+      each_group([&](int i, std::int64_t k, int count) { producer.template emit<true>(values_of(value[i]), row, k, count); });
+    }
+    const auto coder = row_coder<Config>(task.encoder, extent, row, storage, lane);
+    const auto store = [&](auto fast) {
+      each_group([&](int i, std::int64_t k, int count) {
+        store_group<true>(task.out.at(row, k), coder.template encode<decltype(fast)::value>(values_of(value[i])), count);
+      });
+    };
+    if (coder.fast()) {
+      store(std::true_type{});
+    } else {
+      store(std::false_type{});
+    }
+  };
 
-  // Without a branch in between, so that all loads are under way before the first is waited for.
   typename Producer::Raw raw[Config::groups];
-  W8A8_UNROLL
-  for (int i = 0; i < Config::groups; ++i) {
-    group(i, [&](int, std::int64_t k, int count) { raw[i] = producer.template fetch<true>(row, k, count); });
-  }
+  all_groups([&](int i, std::int64_t k, int count) { raw[i] = producer.template fetch<true>(row, k, count); });
   typename Producer::Cached cache[Config::groups];
   each_group([&](int i, std::int64_t k, int count) { cache[i] = producer.template merge<true>(raw[i], row, k, count); });
-
-  if constexpr (Producer::moment != Moment::none) {
+  if constexpr (Producer::moment == Moment::none) {
+    encode(cache);
+  } else {
+    // Read before the sums are formed, which hides their latency.
+    typename Producer::Parameters parameters[Config::groups];
+    all_groups([&](int i, std::int64_t k, int count) { parameters[i] = producer.template parameters<true>(k, count); });
     const Moments moments = row_moments<Config, true>(producer, columns, storage, lane, [&](auto&& f) {
-      each_group([&](int i, std::int64_t, int count) { f(i, cache[i], count); });
+      each_group([&](int i, std::int64_t, int count) { f(i, values_of(cache[i]), count); });
     });
-    each_group([&](int i, std::int64_t k, int count) {
-      cache[i] = producer.finish(cache[i], moments, producer.template parameters<true>(k, count));
-    });
+    Values value[Config::groups];
+    each_group([&](int i, std::int64_t, int) { value[i] = producer.finish(values_of(cache[i]), moments, parameters[i]); });
+    encode(value);
   }
-  Extent<Encoder> extent;
-  if constexpr (Encoder::words > 0) {
-    each_group([&](int i, std::int64_t, int) { Encoder::widen(extent.word, cache[i]); });
-    reduce_extent<Config>(extent, storage, lane);
-  }
-  const auto coder = make_coder(task.encoder, extent, row, lane == 0);
-  each_group([&](int i, std::int64_t k, int count) {
-    const Values v = values_of(cache[i]);
-    producer.template emit<true>(v, row, k, count);
-    store_group<true>(task.out.at(row, k), coder.encode(v), count);
-  });
 }
 
 /// One row that is longer than the threads keep, or not aligned: each pass reads it again.
 template <class Config, bool Aligned, class Producer, class Encoder, class Storage>
-W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, std::int64_t row, int lane, Storage& storage) {
+W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, std::int64_t row, unsigned lane, Storage& storage) {
   const Producer& producer = task.producer;
   const int columns = task.shape.columns;
   bool first = true;
@@ -198,7 +255,7 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
     for (int base = 0; base < columns; base += Config::span) {
       W8A8_UNROLL
       for (int i = 0; i < Config::groups; ++i) {
-        const int k = base + (i * Config::threads + lane) * group_size, count = min_of(group_size, columns - k);
+        const int k = base + (i * Config::threads + static_cast<int>(lane)) * group_size, count = min_of(group_size, columns - k);
         if (count <= 0) continue;
         if (first) {
           f(i, producer.template merge<Aligned>(producer.template fetch<Aligned>(row, k, count), row, k, count), k, count);
@@ -218,7 +275,7 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
   }
   const auto values = [&](const auto& cached, int k, int count) {
     if constexpr (Producer::moment != Moment::none) {
-      return producer.finish(cached, moments, producer.template parameters<Aligned>(k, count));
+      return producer.finish(values_of(cached), moments, producer.template parameters<Aligned>(k, count));
     } else {
       return values_of(cached);
     }
@@ -226,19 +283,19 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
   Extent<Encoder> extent;
   if constexpr (Encoder::words > 0) {
     pass([&](int, const auto& cached, int k, int count) { Encoder::widen(extent.word, values(cached, k, count)); });
-    reduce_extent<Config>(extent, storage, lane);
   }
-  const auto coder = make_coder(task.encoder, extent, row, lane == 0);
+  const auto coder = row_coder<Config>(task.encoder, extent, row, storage, lane);
   pass([&](int, const auto& cached, int k, int count) {
     const Values v = values(cached, k, count);
-    producer.template emit<Aligned>(v, row, k, count);
-    store_group<Aligned>(task.out.at(row, k), coder.encode(v), count);
+    if (producer.emits()) producer.template emit<Aligned>(v, row, k, count);
+    store_group<Aligned>(task.out.at(row, k), coder.template encode<false>(v), count);
   });
 }
 
-template <class Config, class Producer, class Encoder>
+/// Aligned: every group of every matrix can be moved in wide accesses.
+template <class Config, bool Aligned, class Producer, class Encoder>
 __global__ void __launch_bounds__(Config::threads* Config::rows, Config::ctas)
-    row_kernel(const __grid_constant__ RowTask<Producer, Encoder> task, bool aligned, bool dependent_launch) {
+    row_kernel(const __grid_constant__ RowTask<Producer, Encoder> task, bool dependent_launch) {
   __shared__ RowStorage<Config, Producer, Encoder> storage;
   if (dependent_launch) {
     // In this order: a kernel that starts its successor must itself have seen its predecessor's end, or the successor, which
@@ -246,27 +303,60 @@ __global__ void __launch_bounds__(Config::threads* Config::rows, Config::ctas)
     ptx::griddepcontrol_wait();
     ptx::griddepcontrol_launch_dependents();
   }
-  const int lane = static_cast<int>(threadIdx.x) % Config::threads;
+  const unsigned lane = threadIdx.x % Config::threads;
   const std::int64_t row = std::int64_t{blockIdx.x} * Config::rows + threadIdx.x / Config::threads;
-  if (row >= task.shape.rows) return;
-  if (!aligned) {
-    process_streamed_row<Config, false>(task, row, lane, storage);
-  } else if constexpr (Config::resident) {
+  if (Config::rows > 1 && row >= task.shape.rows) return;
+  if constexpr (Aligned && !Config::streamed) {
     process_resident_row<Config>(task, row, lane, storage);
   } else {
-    process_streamed_row<Config, true>(task, row, lane, storage);
+    process_streamed_row<Config, Aligned>(task, row, lane, storage);
   }
 }
 
-template <class Config, class Producer, class Encoder>
+template <class Config, bool Aligned, class Producer, class Encoder>
 void launch_rows(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
-  const bool aligned = task.shape.columns % group_size == 0 && task.out.aligned() && task.producer.aligned();
+  constexpr auto kernel = row_kernel<Config, Aligned, Producer, Encoder>;
   LaunchConfig config;
   config.grid = static_cast<unsigned>(ceil_div(task.shape.rows, std::int64_t{Config::rows}));
   config.block = Config::threads * Config::rows;
-  config.dependent_launch = dependent_launch && waits_for_dependencies(row_kernel<Config, Producer, Encoder>);
+  config.dependent_launch = dependent_launch && waits_for_dependencies(kernel);
   config.stream = stream;
-  launch(function, row_kernel<Config, Producer, Encoder>, config, task, aligned, config.dependent_launch);
+  launch(function, kernel, config, task, config.dependent_launch);
+}
+
+/// One aligned layout. Registers are bounded for as many CTAs an SM as the compiler can serve without much spilling. Streams: the
+/// producer may have optional matrices, which costs registers.
+template <bool Streams, class Producer, class Encoder>
+void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
+  constexpr bool sums = Producer::moment != Moment::none, two_sums = Producer::moment == Moment::variance;
+  const auto run = [&](auto config) { launch_rows<decltype(config), true>(function, task, dependent_launch, stream); };
+  // A row that fills its threads gets a kernel that knows it: up to 6% less time. With optional matrices memory is the limit.
+  const auto run_full = [&](auto full, auto config) {
+    if (!Streams && task.shape.columns == decltype(full)::span) {
+      if constexpr (!Streams) run(full);
+    } else {
+      run(config);
+    }
+  };
+  switch (select_row_layout(task.shape.rows, task.shape.columns, Streams)) {
+    case RowLayout::warp_5: return run(RowConfig<32, 5, 4, 6>{});
+    case RowLayout::t256_2: return run(RowConfig<256, 2>{});
+    case RowLayout::t128_4: return run_full(RowConfig<128, 4, 1, 8, full_row>{}, RowConfig<128, 4, 1, 8>{});
+    case RowLayout::t256_4: return run_full(RowConfig<256, 4, 1, 4, full_row>{}, RowConfig<256, 4, 1, 4>{});
+    case RowLayout::t256_7: {
+      constexpr int ctas = Streams || two_sums ? 2 : 3;
+      constexpr unsigned leader = sums && !two_sums ? leading_warp : 0;
+      return run_full(RowConfig<256, 7, 1, ctas, full_row | leader>{}, RowConfig<256, 7, 1, ctas, leader>{});
+    }
+    case RowLayout::t512_4:
+      if constexpr (!Streams) return run(RowConfig<512, 4, 1, 2>{});
+      break;
+    case RowLayout::t512_7:
+      if constexpr (!Streams) return run(RowConfig < 512, 7, 1, sums ? 1 : 2 > {});
+      break;
+    case RowLayout::t1024_4: return run(RowConfig<1024, 4>{});
+    case RowLayout::streamed: return run(RowConfig<1024, 4, 1, 1, streamed_row>{});
+  }
 }
 
 /// Launches a checked row task on `stream`, with the block that fits the row.
@@ -274,18 +364,18 @@ template <class Producer, class Encoder>
 void run_rows_on_device(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch,
                         cudaStream_t stream) {
   if (task.shape.rows == 0) return;
-  // CTAs an SM: as many as fit without the compiler having to spill more than a word or two.
-  constexpr bool sums = Producer::moment != Moment::none;
-  const auto run = [&](auto config) { launch_rows<decltype(config)>(function, task, dependent_launch, stream); };
-  switch (select_row_layout(task.shape.rows, task.shape.columns)) {
-    case RowLayout::warp_5: return run(RowConfig<32, 5, 4, true>{});
-    case RowLayout::t128_4: return run(RowConfig<128, 4, 1, true, (sums ? 8 : 10)>{});
-    case RowLayout::t256_4: return run(RowConfig<256, 4, 1, true, (sums ? 4 : 5)>{});
-    case RowLayout::t512_1: return run(RowConfig<512, 1, 1, true>{});
-    case RowLayout::t512_4: return run(RowConfig<512, 4, 1, true, (sums ? 2 : 3)>{});
-    case RowLayout::t512_7: return run(RowConfig<512, 7, 1, true, (sums ? 1 : 2)>{});
-    case RowLayout::t1024_4: return run(RowConfig<1024, 4, 1, true>{});
-    case RowLayout::streamed: return run(RowConfig<1024, 4, 1, false>{});
+  if (task.shape.columns % group_size != 0 || !task.out.aligned() || !task.producer.aligned()) {
+    const auto run = [&](auto config) { launch_rows<decltype(config), false>(function, task, dependent_launch, stream); };
+    if (task.shape.columns <= 1280) return run(RowConfig<32, 5, 4>{});
+    if (task.shape.columns <= 4096) return run(RowConfig<128, 4>{});
+    return run(RowConfig<1024, 4, 1, 1, streamed_row>{});
+  }
+  using Lean = std::decay_t<decltype(task.producer.without_streams())>;
+  if (std::is_same_v<Producer, Lean> || !task.producer.has_streams()) {
+    const RowTask<Lean, Encoder> lean{task.producer.without_streams(), task.encoder, task.out, task.shape};
+    run_aligned_rows<false>(function, lean, dependent_launch, stream);
+  } else if constexpr (!std::is_same_v<Producer, Lean>) {
+    run_aligned_rows<true>(function, task, dependent_launch, stream);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nv/target>
 
 #include "w8a8/support/code.hpp"
 #include "w8a8/support/config.hpp"
@@ -29,8 +30,11 @@ W8A8_HOST_DEVICE Scale scale_from_magnitude(std::uint32_t magnitude, int bits) {
   return from_float<Scale>(divide(absmax > minimum_absmax ? absmax : minimum_absmax, static_cast<float>(qmax(bits))));
 }
 
+/// 1 / x, IEEE rounding.
+W8A8_HOST_DEVICE float reciprocal(float x) { NV_IF_ELSE_TARGET(NV_IS_DEVICE, (return __frcp_rn(x);), (return 1.0f / x;)) }
+
 /// What the row's elements are multiplied with: 1 / scale of the scale as stored, and 0 for a NaN scale, so that its codes are 0.
-W8A8_HOST_DEVICE float inverse_scale(float scale) { return scale == scale ? divide(1.0f, scale) : 0.0f; }
+W8A8_HOST_DEVICE float inverse_scale(float scale) { return scale == scale ? reciprocal(scale) : 0.0f; }
 
 /// Asymmetric uniform quantization of a row over [lowest, highest], 0 included: x is about (q - zero_point) * scale with q in
 /// [-2^(bits-1), 2^(bits-1) - 1].
