@@ -41,7 +41,7 @@ inline int sm90_decode_channels_per_cta(int n, int max_channels, int splits, int
                                         const DeviceProperties& device) {
   const int slots = max_of(1, device.multiprocessors * ctas_per_sm / splits / token_tiles);
   const std::int64_t waves = ceil_div<std::int64_t>(n, static_cast<std::int64_t>(max_channels) * slots);
-  if (waves == 1 && token_tiles > 1) return max_channels;
+  if (waves == 1 && token_tiles > 1) return min_of(max_channels, round_up(n, multiple));
   return min_of(max_channels, static_cast<int>(round_up<std::int64_t>(ceil_div<std::int64_t>(n, waves * slots), multiple)));
 }
 
