@@ -1,4 +1,4 @@
-// error: x and w are matrices of int8
+// error: x and w have one element type
 #include "w8a8/host.hpp"
 
 using namespace w8a8;
