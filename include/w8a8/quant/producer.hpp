@@ -7,7 +7,7 @@
 //   Cached merge<Aligned>(raw, row, k, count) const;      the first step; elements past the end stay 0
 //   Cached reload<Aligned>(row, k, count) const;          fetch and merge once more, for rows too long to keep
 //   Parameters parameters<Aligned>(k, count) const;       where moment is not none: what finish() needs of columns k .. k+7
-//   Values finish(values, moments, parameters) const;     and the normalised values; elements past the end are 0
+//   Values finish(deviations, reciprocal_deviation, parameters) const;   and the normalised values; elements past the end are 0
 //   bool emits() const;               whether the caller wants the values too
 //   void emit<Aligned>(values, row, k, count) const;      then stores them
 //   bool aligned() const;             host: whether all of its matrices allow wide accesses
@@ -40,13 +40,22 @@ W8A8_HOST_DEVICE void add_elements(const Values& x, float& slot) {
   for (int i = 0; i < group_size; ++i) slot = add(slot, x[i]);
 }
 
-/// Takes the squares of a group's elements into a slot, of their deviations from `mean` where one is taken.
+/// A group's elements less the mean, where one is taken.
+template <Moment Kind>
+W8A8_HOST_DEVICE Values deviations(const Values& x, float mean) {
+  Values deviation = x;
+  if constexpr (Kind == Moment::variance) {
+    for (int i = 0; i < group_size; ++i) deviation[i] = add(x[i], -mean);
+  }
+  return deviation;
+}
+
+/// Takes the squares of a group's deviations into a slot.
 template <Moment Kind, bool Aligned>
-W8A8_HOST_DEVICE void add_squares(const Values& x, float mean, int count, float& slot) {
+W8A8_HOST_DEVICE void add_squares(const Values& deviation, int count, float& slot) {
   float sum = slot;
   for (int i = 0; i < group_size; ++i) {
-    const float deviation = Kind == Moment::variance ? add(x[i], -mean) : x[i];
-    if (Aligned || Kind == Moment::mean_square || i < count) sum = fused_multiply_add(deviation, deviation, sum);
+    if (Aligned || Kind == Moment::mean_square || i < count) sum = fused_multiply_add(deviation[i], deviation[i], sum);
   }
   slot = count > 0 ? sum : slot;
 }
@@ -198,12 +207,10 @@ struct Norm {
     return {load_group<Aligned>(weight + k, count), load_group<Aligned>(bias + k, Kind == Moment::variance ? count : 0)};
   }
 
-  W8A8_HOST_DEVICE Values finish(const Values& h, const Moments& moments, const Parameters& parameters) const {
+  W8A8_HOST_DEVICE Values finish(const Values& deviation, float reciprocal_deviation, const Parameters& parameters) const {
     const Values w = to_values(parameters.weight);
     Values v;
-    for (int i = 0; i < group_size; ++i) {
-      v[i] = multiply(Kind == Moment::variance ? add(h[i], -moments.mean) : h[i], moments.reciprocal_deviation);
-    }
+    for (int i = 0; i < group_size; ++i) v[i] = multiply(deviation[i], reciprocal_deviation);
     if constexpr (Kind == Moment::variance) {
       const Values b = to_values(parameters.bias);
       for (int i = 0; i < group_size; ++i) v[i] = fused_multiply_add(v[i], w[i], b[i]);

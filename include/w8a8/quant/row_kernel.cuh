@@ -161,24 +161,26 @@ W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, in
   });
 }
 
-/// The statistics that the producer's finish() needs. take(visit): calls visit(i, values, count) for each group of this thread, i
-/// the slot it belongs to.
-template <class Config, bool Aligned, class Producer, class Storage, class Take>
-W8A8_DEVICE Moments row_moments(const Producer& producer, int columns, Storage& storage, unsigned lane, Take&& take) {
-  Moments moments;
+/// The mean of the row, 0 where the producer takes none. take(visit): calls visit(i, values, count) for each group of this
+/// thread, i the slot it belongs to.
+template <class Config, class Producer, class Storage, class Take>
+W8A8_DEVICE float row_mean(const Producer&, int columns, Storage& storage, unsigned lane, Take&& take) {
   if constexpr (Producer::moment == Moment::variance) {
     float slot[Config::groups] = {};
     take([&](int i, const Values& x, int) { add_elements(x, slot[i]); });
-    moments.mean =
-        fold_slots<Config>(slot, storage, 1, lane, [&](float sum) { return divide(sum, static_cast<float>(columns)); });
+    return fold_slots<Config>(slot, storage, 1, lane, [&](float sum) { return divide(sum, static_cast<float>(columns)); });
+  } else {
+    return 0.0f;
   }
-  if constexpr (Producer::moment != Moment::none) {
-    float slot[Config::groups] = {};
-    take([&](int i, const Values& x, int count) { add_squares<Producer::moment, Aligned>(x, moments.mean, count, slot[i]); });
-    moments.reciprocal_deviation = fold_slots<Config>(
-        slot, storage, 0, lane, [&](float sum) { return reciprocal_deviation(sum, columns, producer.epsilon); });
-  }
-  return moments;
+}
+
+/// 1 / sqrt(mean of squares + epsilon) of the deviations that take() gives.
+template <class Config, bool Aligned, class Producer, class Storage, class Take>
+W8A8_DEVICE float row_reciprocal_deviation(const Producer& producer, int columns, Storage& storage, unsigned lane, Take&& take) {
+  float slot[Config::groups] = {};
+  take([&](int i, const Values& deviation, int count) { add_squares<Producer::moment, Aligned>(deviation, count, slot[i]); });
+  return fold_slots<Config>(slot, storage, 0, lane,
+                            [&](float sum) { return reciprocal_deviation(sum, columns, producer.epsilon); });
 }
 
 /// One aligned row that the threads keep, by the `Config::threads` threads that call it with lane = 0, 1, ...
@@ -231,14 +233,35 @@ W8A8_DEVICE void process_resident_row(const RowTask<Producer, Encoder>& task, st
   if constexpr (Producer::moment == Moment::none) {
     encode(cache);
   } else {
-    // Read before the sums are formed, which hides their latency.
+    // The parameters are read before the sums are formed, which hides their latency; of two sums the deviations are kept instead:
+    // registers do not suffice for both.
+    constexpr bool keeps_deviations = Producer::moment == Moment::variance && Config::warps > 1;
     typename Producer::Parameters parameters[Config::groups];
-    all_groups([&](int i, std::int64_t k, int count) { parameters[i] = producer.template parameters<true>(k, count); });
-    const Moments moments = row_moments<Config, true>(producer, columns, storage, lane, [&](auto&& f) {
+    if constexpr (!keeps_deviations) {
+      all_groups([&](int i, std::int64_t k, int count) { parameters[i] = producer.template parameters<true>(k, count); });
+    }
+    const float mean = row_mean<Config>(producer, columns, storage, lane, [&](auto&& f) {
       each_group([&](int i, std::int64_t, int count) { f(i, values_of(cache[i]), count); });
     });
+    const auto deviation = [&](int i) { return deviations<Producer::moment>(values_of(cache[i]), mean); };
     Values value[Config::groups];
-    each_group([&](int i, std::int64_t, int) { value[i] = producer.finish(values_of(cache[i]), moments, parameters[i]); });
+    const float reciprocal = row_reciprocal_deviation<Config, true>(producer, columns, storage, lane, [&](auto&& f) {
+      each_group([&](int i, std::int64_t, int count) {
+        if constexpr (keeps_deviations) {
+          value[i] = deviation(i);
+          f(i, value[i], count);
+        } else {
+          f(i, deviation(i), count);
+        }
+      });
+    });
+    each_group([&](int i, std::int64_t k, int count) {
+      if constexpr (keeps_deviations) {
+        value[i] = producer.finish(value[i], reciprocal, producer.template parameters<true>(k, count));
+      } else {
+        value[i] = producer.finish(deviation(i), reciprocal, parameters[i]);
+      }
+    });
     encode(value);
   }
 }
@@ -269,13 +292,19 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
 
   Moments moments;
   if constexpr (Producer::moment != Moment::none) {
-    moments = row_moments<Config, Aligned>(producer, columns, storage, lane, [&](auto&& f) {
+    moments.mean = row_mean<Config>(producer, columns, storage, lane, [&](auto&& f) {
       pass([&](int i, const auto& cached, int, int count) { f(i, values_of(cached), count); });
+    });
+    moments.reciprocal_deviation = row_reciprocal_deviation<Config, Aligned>(producer, columns, storage, lane, [&](auto&& f) {
+      pass([&](int i, const auto& cached, int, int count) {
+        f(i, deviations<Producer::moment>(values_of(cached), moments.mean), count);
+      });
     });
   }
   const auto values = [&](const auto& cached, int k, int count) {
     if constexpr (Producer::moment != Moment::none) {
-      return producer.finish(values_of(cached), moments, producer.template parameters<Aligned>(k, count));
+      return producer.finish(deviations<Producer::moment>(values_of(cached), moments.mean), moments.reciprocal_deviation,
+                             producer.template parameters<Aligned>(k, count));
     } else {
       return values_of(cached);
     }
