@@ -8,6 +8,9 @@
 // the last begins; that works in memory of each warp's own, and writes 16-byte pieces of rows.
 //
 // What lies beyond K is filled with zeros, so sums stay exact and nothing outside the tensors is read.
+//
+// The parts: sm80_gemm_copy.cuh, sm80_gemm_multiply.cuh, sm80_gemm_store.cuh, and sm80_gemm_storage.cuh, which they share. With
+// half and bfloat16 operands (floating_gemm.cuh) it is the same kernel with m16n8k16: x, w and K then count bytes, too.
 #pragma once
 
 #include <cstdint>
