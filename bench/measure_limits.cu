@@ -20,6 +20,15 @@ namespace {
 
 __global__ void empty_kernel() {}
 
+LaunchConfig grid_of(int blocks, int threads, cudaStream_t stream, std::size_t shared_bytes = 0) {
+  LaunchConfig config;
+  config.grid = static_cast<unsigned>(blocks);
+  config.block = static_cast<unsigned>(threads);
+  config.shared_bytes = shared_bytes;
+  config.stream = stream;
+  return config;
+}
+
 // ---- DRAM ------------------------------------------------------------------------------------------------------------------
 
 constexpr int stream_threads = 512;
@@ -178,8 +187,7 @@ std::size_t limits_pool_bytes() {
 
 void stream_read(int way, const void* data, std::size_t bytes, int multiprocessors, unsigned* never, cudaStream_t stream) {
   const auto run = [&](auto kernel, int blocks_per_sm) {
-    launch("stream_read_kernel", kernel,
-           {static_cast<unsigned>(blocks_per_sm * multiprocessors), stream_threads, 1, 0, false, stream},
+    launch("stream_read_kernel", kernel, grid_of(blocks_per_sm * multiprocessors, stream_threads, stream),
            static_cast<const uint4*>(data), static_cast<std::int64_t>(bytes / 16), never);
   };
   switch (way) {
@@ -196,11 +204,9 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
   const int sms = device.multiprocessors;
 
   // An empty kernel.
-  limits.empty_kernel_us = burst_us(timer, {{{"empty", 1,
-                                              [](int, cudaStream_t stream) {
-                                                launch("empty_kernel", empty_kernel, {1, 32, 1, 0, false, stream});
-                                              }},
-                                             1.0}})[0];
+  limits.empty_kernel_us = burst_us(
+      timer,
+      {{{"empty", 1, [](int, cudaStream_t stream) { launch("empty_kernel", empty_kernel, grid_of(1, 32, stream)); }}, 1.0}})[0];
 
   // Streaming reads: for each size the best of a few ways to read; rotating sets, as everywhere.
   const auto read_work = [&](int way, double size) {
@@ -227,8 +233,7 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
   const double copy_us =
       burst_us(timer, {{{"copy", 1,
                          [=](int, cudaStream_t stream) {
-                           launch("stream_copy_kernel", stream_copy_kernel,
-                                  {static_cast<unsigned>(4 * sms), stream_threads, 1, 0, false, stream},
+                           launch("stream_copy_kernel", stream_copy_kernel, grid_of(4 * sms, stream_threads, stream),
                                   reinterpret_cast<const uint4*>(pool), reinterpret_cast<uint4*>(pool + half_bytes),
                                   static_cast<std::int64_t>(half_bytes / 16));
                          }},
@@ -240,14 +245,14 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
   // Tensor cores. A launch lasts two to three milliseconds, so that filling shared memory does not count.
   constexpr int iterations = 4000, mma_iterations = 15000;
   if (is_compiled_for_device(wgmma_rate_kernel, WgmmaRate::threads) && bytes >= sms * sizeof(WgmmaRate::Shared)) {
-    const Rate time = rate(timer,
-                           {"wgmma", 1,
-                            [=, &never](int, cudaStream_t stream) {
-                              launch("wgmma_rate_kernel", wgmma_rate_kernel,
-                                     {static_cast<unsigned>(sms), WgmmaRate::threads, 1, WgmmaRate::shared_bytes, false, stream},
-                                     reinterpret_cast<const uint4*>(pool), iterations, never.data());
-                            }},
-                           1000);
+    const Rate time =
+        rate(timer,
+             {"wgmma", 1,
+              [=, &never](int, cudaStream_t stream) {
+                launch("wgmma_rate_kernel", wgmma_rate_kernel, grid_of(sms, WgmmaRate::threads, stream, WgmmaRate::shared_bytes),
+                       reinterpret_cast<const uint4*>(pool), iterations, never.data());
+              }},
+             1000);
     limits.wgmma_s8_tops = sms * WgmmaRate::operations(iterations) / time.burst_us * 1e-6;
     limits.wgmma_s8_tops_sustained = sms * WgmmaRate::operations(iterations) / time.sustained_us * 1e-6;
   }
@@ -255,8 +260,7 @@ Limits measure_limits(Timer& timer, const DeviceProperties& device, std::int8_t*
     const Rate time = rate(timer,
                            {"mma.sync", 1,
                             [=, &never](int, cudaStream_t stream) {
-                              launch("mma_rate_kernel", mma_rate_kernel,
-                                     {static_cast<unsigned>(2 * sms), MmaRate::threads, 1, 0, false, stream},
+                              launch("mma_rate_kernel", mma_rate_kernel, grid_of(2 * sms, MmaRate::threads, stream),
                                      reinterpret_cast<const std::uint32_t*>(pool), mma_iterations, never.data());
                             }},
                            1000);
