@@ -11,12 +11,12 @@ namespace w8a8 {
 
 struct LaunchConfig {
   unsigned grid = 1;
-  unsigned grid_y = 1;  ///< the grid's second dimension; at most 65535
   unsigned block = 1;
   unsigned cluster = 1;           ///< CTAs a cluster; above 1 needs sm_90
   std::size_t shared_bytes = 0;   ///< dynamic shared memory
   bool dependent_launch = false;  ///< programmatic dependent launch; needs sm_90
   cudaStream_t stream = nullptr;
+  unsigned grid_y = 1;  ///< the grid's second dimension; at most 65535
 };
 
 namespace detail {
