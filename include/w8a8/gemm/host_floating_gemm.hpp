@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "w8a8/epilogue/concept.hpp"
+#include "w8a8/gemm/host_store.hpp"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/layout/gate_up.hpp"
 #include "w8a8/support/floating_point.hpp"
@@ -64,15 +65,7 @@ void host_floating_gemm(const GemmProblem<Out, Operand>& problem, const Epilogue
         return epilogue.apply(detail::host_dot(x, wide_w.data() + column * depth, p.k), row_state, column_states[column], m,
                               n0 + j);
       };
-      if constexpr (is_gated_v<Epilogue>) {
-        for (int j = 0; j < columns / 2; ++j) {
-          const int gate = layout::gate_row(j), n = n0 / 2 + j;
-          p.out[m * p.ldo + n] =
-              store_value<Out>(epilogue.combine(value(gate), value(gate + layout::gate_block), row_state, m, n));
-        }
-      } else {
-        for (int j = 0; j < columns; ++j) p.out[m * p.ldo + n0 + j] = store_value<Out>(value(j));
-      }
+      detail::store_host_row(p, epilogue, row_state, m, n0, columns, value);
     }
   });
 }

@@ -15,8 +15,8 @@
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/host_floating_gemm.hpp"
+#include "w8a8/gemm/host_store.hpp"
 #include "w8a8/gemm/problem.hpp"
-#include "w8a8/layout/gate_up.hpp"
 #include "w8a8/support/integer_math.hpp"
 #include "w8a8/support/parallel.hpp"
 #include "w8a8/tensor/view.hpp"
@@ -109,15 +109,7 @@ void host_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const 
       const auto value = [&](int j) {
         return epilogue.apply(tile.sum[i][j], row_state, column_states[static_cast<std::size_t>(n0 + j)], m, n0 + j);
       };
-      if constexpr (is_gated_v<Epilogue>) {
-        for (int j = 0; j < columns / 2; ++j) {
-          const int gate = layout::gate_row(j), n = n0 / 2 + j;
-          p.out[m * p.ldo + n] =
-              store_value<Out>(epilogue.combine(value(gate), value(gate + layout::gate_block), row_state, m, n));
-        }
-      } else {
-        for (int j = 0; j < columns; ++j) p.out[m * p.ldo + n0 + j] = store_value<Out>(value(j));
-      }
+      detail::store_host_row(p, epilogue, row_state, m, n0, columns, value);
     }
   });
 }
