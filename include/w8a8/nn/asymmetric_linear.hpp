@@ -19,7 +19,7 @@
 #include "w8a8/nn/optional_bias.hpp"
 #include "w8a8/nn/quantize_linear.hpp"
 #include "w8a8/nn/tokens.hpp"
-#include "w8a8/nn/w8a8_linear.hpp"
+#include "w8a8/nn/w8a8_linear_base.hpp"
 #include "w8a8/quant/asymmetric.hpp"
 #include "w8a8/support/error.hpp"
 #include "w8a8/support/floating_point.hpp"
