@@ -22,16 +22,6 @@ using namespace w8a8_test;
 
 using Layer = W8A8OF16LinearAsymmetricInput<half, Host>;
 
-double snr_db(const Tensor<half, 2, Host>& reference, const Tensor<half, 2, Host>& actual) {
-  double signal = 0.0, noise = 0.0;
-  for (std::int64_t i = 0; i < reference.size(); ++i) {
-    const double r = to_float(reference.data()[i]), e = to_float(actual.data()[i]) - r;
-    signal += r * r;
-    noise += e * e;
-  }
-  return 10.0 * std::log10(signal / noise);
-}
-
 TEST_CASE("asymmetric layer: the sum over (code - zero point) * code, dequantized as ever", "[nn]") {
   Random random(1);
   const auto linear = random_linear<half>(random, 90, 33);

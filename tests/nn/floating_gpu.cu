@@ -59,9 +59,7 @@ TEST_CASE("nn::Linear on the GPU: the CPU's values, but for the order of the sum
     for (const auto& [tokens, in, out] : layer_shapes) {
       INFO(tokens << " tokens, " << in << " to " << out << ", bias " << has_bias);
       const auto linear = random_linear<half>(random, in, out, has_bias);
-      nn::Linear<half, Device> there;
-      there.weight = clone_to<Device>(linear.weight.view());
-      if (has_bias) there.bias = clone_to<Device>(linear.bias.view());
+      const auto there = on_device(linear);
       const auto x = normal_tensor<half, 2>(random, {tokens, in});
       auto expected = poisoned<half, 2>({tokens, out});
       linear.forward(x.view(), expected.view());
@@ -77,9 +75,7 @@ TEST_CASE("FakeW8A8Linear on the GPU: the CPU's values with weights of the same 
   W8A8_REQUIRE_GPU();
   Random random(3);
   const auto linear = random_linear<half>(random, 300, 77);
-  nn::Linear<half, Device> there;
-  there.weight = clone_to<Device>(linear.weight.view());
-  there.bias = clone_to<Device>(linear.bias.view());
+  const auto there = on_device(linear);
   const auto x = normal_tensor<half, 2>(random, {19, 300}, 2.0f);
   for (const int bits : {4, 8}) {
     const auto cpu = FakeW8A8Linear<half, Host, half>::from_linear(linear, bits);
@@ -109,13 +105,7 @@ TEST_CASE("models on the GPU: floating point, fake quantization, and INT8 with f
   auto fake = attention_model<half, Device>(5);
   CHECK(fake_quant(fake, 8) == 5);
   const auto predicted = run_model(fake, x);
-  double signal = 0.0, noise = 0.0;
-  for (std::int64_t i = 0; i < exact.size(); ++i) {
-    const double e = to_float(exact.data()[i]), off = to_float(predicted.data()[i]) - e;
-    signal += e * e;
-    noise += off * off;
-  }
-  CHECK(10.0 * std::log10(signal / noise) > 30.0);
+  CHECK(snr_db(exact, predicted) > 30.0);
 
   CHECK(nn::quantize(cpu, {}, {}, nn::Fuse::yes) == 5);
   CHECK(nn::quantize(gpu, {}, {}, nn::Fuse::yes) == 5);

@@ -24,10 +24,10 @@ using Gated = nn::GatedProjections<T, Host>;
 template <class T>
 nn::ModulePtr<T, Host> gated_model(std::uint64_t seed, std::int64_t features = 40) {
   Random random(seed);
-  auto gate = linear_in<T, Host>(random, 52, features), up = linear_in<T, Host>(random, 52, features, false);
+  auto gate = linear_module<T, Host>(random, 52, features), up = linear_module<T, Host>(random, 52, features, false);
   auto model = std::make_unique<nn::Sequential<T, Host>>();
   model->append(std::make_unique<Gated<T>>("gate_proj", std::move(gate), "up_proj", std::move(up)));
-  model->append(linear_in<T, Host>(random, features, 52, false));
+  model->append(linear_module<T, Host>(random, features, 52, false));
   return model;
 }
 

@@ -1,13 +1,17 @@
 // Random linear layers and tokens for the tests of the layers.
 #pragma once
 
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "support/random.hpp"
 #include "w8a8/nn/linear.hpp"
+#include "w8a8/nn/module.hpp"
 #include "w8a8/tensor/tensor.hpp"
 
 namespace w8a8_test {
@@ -31,6 +35,16 @@ w8a8::nn::Linear<T, Host> random_linear(Random& random, std::int64_t in_features
   return linear;
 }
 
+/// A random linear layer as a module, in either space.
+template <class T, class Space>
+w8a8::nn::ModulePtr<T, Space> linear_module(Random& random, std::int64_t in, std::int64_t out, bool has_bias = true) {
+  const auto host = random_linear<T>(random, in, out, has_bias);
+  auto linear = std::make_unique<w8a8::nn::Linear<T, Space>>();
+  linear->weight = w8a8::clone_to<Space>(host.weight.view());
+  if (has_bias) linear->bias = w8a8::clone_to<Space>(host.bias.view());
+  return linear;
+}
+
 /// The elements as a vector, for comparisons.
 template <class T, int Rank>
 std::vector<T> values(const Tensor<T, Rank, Host>& tensor) {
@@ -49,6 +63,28 @@ Tensor<T, Rank, Host> poisoned(const std::array<std::int64_t, Rank>& shape) {
 template <class Layer>
 Tensor<std::byte, 1, typename Layer::space_type> workspace_for(const Layer& layer, std::int64_t tokens) {
   return Tensor<std::byte, 1, typename Layer::space_type>({static_cast<std::int64_t>(layer.forward_workspace_bytes(tokens))});
+}
+
+/// The model's output for x, which lies on the host.
+template <class T, class Space>
+Tensor<T, 2, Host> run_model(const w8a8::nn::ModulePtr<T, Space>& model, const Tensor<T, 2, Host>& x) {
+  const auto there = w8a8::clone_to<Space>(x.view());
+  auto y = w8a8::clone_to<Space>(poisoned<T, 2>({x.extent(0), model->out_features(x.extent(1))}).view());
+  Tensor<std::byte, 1, Space> workspace({static_cast<std::int64_t>(model->workspace_bytes(x.extent(0), x.extent(1)))});
+  model->forward(there.view(), y.view(), workspace.view(), nullptr);
+  return w8a8::clone_to<Host>(y.view());
+}
+
+/// Signal to noise of what is half, bfloat16 or float, in decibels.
+template <class T>
+double snr_db(const Tensor<T, 2, Host>& reference, const Tensor<T, 2, Host>& actual) {
+  double signal = 0.0, noise = 0.0;
+  for (std::int64_t i = 0; i < reference.size(); ++i) {
+    const double r = w8a8::to_float(reference.data()[i]), e = w8a8::to_float(actual.data()[i]) - r;
+    signal += r * r;
+    noise += e * e;
+  }
+  return 10.0 * std::log10(signal / noise);
 }
 
 }  // namespace w8a8_test

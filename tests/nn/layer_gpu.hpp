@@ -29,4 +29,13 @@ Tensor<T, Rank, Device> poisoned_on_device(const std::array<std::int64_t, Rank>&
   return w8a8::clone_to<Device>(poisoned<T, Rank>(shape).view());
 }
 
+/// The same layer on the GPU.
+template <class T>
+w8a8::nn::Linear<T, Device> on_device(const w8a8::nn::Linear<T, Host>& linear) {
+  w8a8::nn::Linear<T, Device> there;
+  there.weight = w8a8::clone_to<Device>(linear.weight.view());
+  if (linear.has_bias()) there.bias = w8a8::clone_to<Device>(linear.bias.view());
+  return there;
+}
+
 }  // namespace w8a8_test

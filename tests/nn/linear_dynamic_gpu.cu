@@ -22,9 +22,7 @@ TEST_CASE("layers on the GPU: parameters are the CPU's, from weights in either s
   W8A8_REQUIRE_GPU();
   Random random(1);
   const auto linear = random_linear<half>(random, 333, 129);
-  nn::Linear<half, Device> there;
-  there.weight = clone_to<Device>(linear.weight.view());
-  there.bias = clone_to<Device>(linear.bias.view());
+  const auto there = on_device(linear);
   std::vector<float> given(129);
   for (std::size_t i = 0; i < given.size(); ++i) given[i] = 0.0005f * static_cast<float>(i + 1);
   for (const auto& scales : {VectorView<const float, Host>(), VectorView<const float, Host>(given.data(), {129})}) {

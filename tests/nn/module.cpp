@@ -23,11 +23,6 @@ namespace {
 using namespace w8a8;
 using namespace w8a8_test;
 
-template <class T>
-nn::ModulePtr<T, Host> linear_module(Random& random, std::int64_t in, std::int64_t out, bool has_bias = true) {
-  return std::make_unique<nn::Linear<T, Host>>(random_linear<T>(random, in, out, has_bias));
-}
-
 /// A module as a user would write it: y = x + fc2(gelu(fc1(x))).
 template <class T>
 class Mlp : public nn::Module<T, Host> {
@@ -35,8 +30,8 @@ class Mlp : public nn::Module<T, Host> {
   nn::ModulePtr<T, Host> fc1, fc2;
 
   Mlp(Random& random, std::int64_t features, std::int64_t hidden)
-      : fc1(linear_module<T>(random, features, hidden)),
-        fc2(linear_module<T>(random, hidden, features, false)),
+      : fc1(linear_module<T, Host>(random, features, hidden)),
+        fc2(linear_module<T, Host>(random, hidden, features, false)),
         hidden_(hidden) {}
 
   std::vector<typename nn::Module<T, Host>::Child> children() override { return {{"fc1", fc1}, {"fc2", fc2}}; }
@@ -69,32 +64,13 @@ template <class T>
 nn::ModulePtr<T, Host> small_model(std::uint64_t seed) {
   Random random(seed);
   auto model = std::make_unique<nn::Sequential<T, Host>>();
-  model->append(linear_module<T>(random, 48, 24));
+  model->append(linear_module<T, Host>(random, 48, 24));
   model->append(std::make_unique<nn::GeluActivation<T>>());
   auto inner = std::make_unique<nn::Sequential<T, Host>>();
   inner->append(std::make_unique<Mlp<T>>(random, 24, 96));
   model->append(std::move(inner));
-  model->append(linear_module<T>(random, 24, 10, false));
+  model->append(linear_module<T, Host>(random, 24, 10, false));
   return model;
-}
-
-template <class T>
-Tensor<T, 2, Host> run(const nn::ModulePtr<T, Host>& model, const Tensor<T, 2, Host>& x) {
-  auto y = poisoned<T, 2>({x.extent(0), model->out_features(x.extent(1))});
-  Tensor<std::byte, 1, Host> workspace({static_cast<std::int64_t>(model->workspace_bytes(x.extent(0), x.extent(1)))});
-  model->forward(x.view(), y.view(), workspace.view(), nullptr);
-  return y;
-}
-
-template <class T>
-double snr_db(const Tensor<T, 2, Host>& reference, const Tensor<T, 2, Host>& actual) {
-  double signal = 0.0, noise = 0.0;
-  for (std::int64_t i = 0; i < reference.size(); ++i) {
-    const double r = to_float(reference.data()[i]), e = to_float(actual.data()[i]) - r;
-    signal += r * r;
-    noise += e * e;
-  }
-  return 10.0 * std::log10(signal / noise);
 }
 
 const std::vector<std::string> linear_names = {"0", "2.0.fc1", "2.0.fc2", "3"};
@@ -129,8 +105,9 @@ TEST_CASE("modules: a floating-point model against FP64", "[nn]") {
   const auto model = small_model<float>(3);
   const auto input = normal_tensor<float, 2>(random, {5, 48});
   auto children = const_cast<nn::Module<float, Host>&>(*model).children();
-  auto step = run(children[3].module, run(children[2].module, run(children[1].module, run(children[0].module, input))));
-  CHECK(difference(values(step), values(run(model, input))) == "");
+  auto step = run_model(children[3].module,
+                        run_model(children[2].module, run_model(children[1].module, run_model(children[0].module, input))));
+  CHECK(difference(values(step), values(run_model(model, input))) == "");
 }
 
 TEST_CASE("fake quantization: weights and inputs on the grid, the caller's input untouched", "[nn]") {
@@ -170,10 +147,10 @@ TEST_CASE("fake quantization of a model: every linear layer, with progress", "[n
   auto model = small_model<float>(5);
   Random random(6);
   const auto x = normal_tensor<float, 2>(random, {16, 48});
-  const auto exact = run(model, x);
+  const auto exact = run_model(model, x);
   std::vector<std::string> told;
   CHECK_THROWS_AS(fake_quant(model, 1), Error);
-  CHECK(difference(values(exact), values(run(model, x))) == "");
+  CHECK(difference(values(exact), values(run_model(model, x))) == "");
   CHECK(fake_quant(model, 8, [&](std::size_t done, std::size_t total, const std::string& name) {
           told.push_back(name);
           CHECK(done == told.size());
@@ -183,14 +160,14 @@ TEST_CASE("fake quantization of a model: every linear layer, with progress", "[n
   for (const std::string& name : linear_names) {
     CHECK(dynamic_cast<FakeW8A8Linear<float>*>(nn::find_module(model, name).get()) != nullptr);
   }
-  const double eight = snr_db(exact, run(model, x));
+  const double eight = snr_db(exact, run_model(model, x));
   CHECK(eight > 30.0);
   auto coarse = small_model<float>(5);
   fake_quant(coarse, 4);
-  CHECK(snr_db(exact, run(coarse, x)) < eight - 10.0);
+  CHECK(snr_db(exact, run_model(coarse, x)) < eight - 10.0);
   CHECK(fake_quant(model, 8) == 0);
 
-  nn::ModulePtr<float, Host> single = linear_module<float>(random, 4, 4);
+  nn::ModulePtr<float, Host> single = linear_module<float, Host>(random, 4, 4);
   CHECK(fake_quant(single) == 1);
   CHECK(dynamic_cast<FakeW8A8Linear<float>*>(single.get()) != nullptr);
 }
@@ -216,14 +193,14 @@ TEST_CASE("conversion of a model to INT8, with layers that stay", "[nn]") {
   auto model = small_model<half>(8);
   Random random(9);
   const auto x = normal_tensor<half, 2>(random, {8, 48});
-  const auto exact = run(model, x);
+  const auto exact = run_model(model, x);
   std::size_t told = 0;
   CHECK(nn::quantize(
             model, [](const std::string& name) { return name == "3"; },
             [&](std::size_t, std::size_t, const std::string&) { ++told; }) == 3);
   CHECK(told == 4);
   CHECK(dynamic_cast<nn::Linear<half, Host>*>(nn::find_module(model, "3").get()) != nullptr);
-  CHECK(snr_db(exact, run(model, x)) > 30.0);
+  CHECK(snr_db(exact, run_model(model, x)) > 30.0);
   std::vector<std::string> names;
   for (const nn::Parameter& each : nn::named_parameters(model)) names.push_back(each.name + " " + each.dtype);
   CHECK(names == std::vector<std::string>{"0.weight I8", "0.dequant_scale F32", "0.bias F16", "2.0.fc1.weight I8",
@@ -237,7 +214,7 @@ TEST_CASE("state dicts: saved, and loaded into layers that were only allocated",
   nn::quantize(model);
   Random random(11);
   const auto x = normal_tensor<half, 2>(random, {8, 48});
-  const auto expected = run(model, x);
+  const auto expected = run_model(model, x);
   save_state_dict(model, directory / "model.safetensors", {{"format", "w8a8"}});
   const SafetensorsFile file(directory / "model.safetensors");
   CHECK(file.metadata().at("format") == "w8a8");
@@ -249,7 +226,7 @@ TEST_CASE("state dicts: saved, and loaded into layers that were only allocated",
                                     return std::make_unique<Module>(Module::Layer::from_linear(linear, true));
                                   });
   load_state_dict(other, file);
-  CHECK(difference(values(expected), values(run(other, x))) == "");
+  CHECK(difference(values(expected), values(run_model(other, x))) == "");
 }
 
 TEST_CASE("state dicts: what does not fit is named, and nothing is changed", "[nn][io]") {
@@ -267,15 +244,15 @@ TEST_CASE("state dicts: what does not fit is named, and nothing is changed", "[n
   const auto before = values(static_cast<nn::Linear<half, Host>&>(*nn::find_module(model, "0")).weight);
   Random random(15);
   auto wide = std::make_unique<nn::Sequential<half, Host>>();
-  wide->append(linear_module<half>(random, 48, 24));
+  wide->append(linear_module<half, Host>(random, 48, 24));
   nn::ModulePtr<half, Host> part = std::move(wide);
   save_state_dict(part, directory / "part");
   CHECK(contains(error_text([&] { load_state_dict(model, SafetensorsFile(directory / "part")); }),
                  "tensor '2.0.fc1.weight': is not in the file"));
   CHECK(ends_with(error_text([&] { load_state_dict(part, SafetensorsFile(directory / "half")); }),
                   "the model has no such parameter"));
-  nn::ModulePtr<half, Host> narrow = linear_module<half>(random, 47, 24);
-  nn::ModulePtr<half, Host> single = linear_module<half>(random, 48, 24);
+  nn::ModulePtr<half, Host> narrow = linear_module<half, Host>(random, 47, 24);
+  nn::ModulePtr<half, Host> single = linear_module<half, Host>(random, 48, 24);
   save_state_dict(single, directory / "single");
   CHECK(ends_with(error_text([&] { load_state_dict(narrow, SafetensorsFile(directory / "single")); }),
                   "tensor 'weight': its shape is 24x48, the model's 24x47"));
