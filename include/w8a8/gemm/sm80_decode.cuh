@@ -53,11 +53,11 @@
 
 namespace w8a8 {
 
-/// Tokens (8, 16, 32) of a CTA and Rows (output channels, a multiple of 16) of its stripes; Warps that split K; Stages of 128
-/// bytes of K in each warp's ring.
+/// Tokens (a multiple of 8, at most 96) of a CTA and Rows (output channels, a multiple of 16) of its stripes; Warps that split K;
+/// Stages of 128 bytes of K in each warp's ring.
 template <int Tokens, int Rows, int Warps, int Stages>
 struct Sm80DecodeConfig {
-  static_assert(Tokens % 8 == 0 && Tokens <= 32 && Rows % 16 == 0 && Stages >= 2,
+  static_assert(Tokens % 8 == 0 && Tokens <= 96 && Rows % 16 == 0 && Stages >= 2,
                 "Sm80DecodeConfig: tiles of 8 tokens and 16 rows, two stages");
   static constexpr int tokens = Tokens, rows = Rows, warps = Warps, stages = Stages;
   static constexpr int threads = 32 * (Warps + 1);  ///< one warp more reads the epilogue's states
@@ -77,7 +77,13 @@ using Sm80DecodeConfigs = ConfigList<Sm80DecodeConfig<8, 32, 4, 4>,    // 0
                                      Sm80DecodeConfig<32, 48, 4, 4>,   // 7
                                      Sm80DecodeConfig<32, 64, 4, 4>,   // 8
                                      Sm80DecodeConfig<32, 112, 4, 3>,  // 9
-                                     Sm80DecodeConfig<32, 64, 4, 2>>;  // 10
+                                     Sm80DecodeConfig<32, 64, 4, 2>,   // 10
+                                     Sm80DecodeConfig<48, 48, 4, 4>,   // 11
+                                     Sm80DecodeConfig<64, 32, 8, 2>,   // 12
+                                     Sm80DecodeConfig<64, 48, 4, 3>,   // 13
+                                     Sm80DecodeConfig<64, 64, 4, 3>,   // 14
+                                     Sm80DecodeConfig<80, 48, 4, 3>,   // 15
+                                     Sm80DecodeConfig<96, 48, 4, 3>>;  // 16
 
 namespace detail {
 
@@ -114,6 +120,7 @@ struct Sm80DecodeTile {
 template <class Config>
 class Sm80DecodeWarp {
   static constexpr int weight_tiles = Config::rows / 16, token_tiles = Config::tokens / 8;
+  static constexpr int group = min_of(token_tiles, 4);  // token tiles whose fragments are loaded at a time
   static constexpr int slot_bytes = sizeof(Sm80DecodeSlot<Config>), weight_bytes = Config::rows * Config::chunk;
   static constexpr int chunk_stride = Config::warps * Config::chunk;  // from one of a warp's chunks to its next
 
@@ -180,10 +187,16 @@ class Sm80DecodeWarp {
     W8A8_UNROLL
     for (int half_chunk = 0; half_chunk < 2; ++half_chunk) {  // 64 bytes of K: two k32 steps
       // All of ldmatrix before all of mma: their latencies add up otherwise, and a slot that is being read is not being refilled.
-      std::uint32_t y[token_tiles][4], u[2][weight_tiles][4];
+      // Of many tokens, a group is multiplied while the next is on its way.
+      std::uint32_t y[2][group][4], u[2][weight_tiles][4];
       const std::uint32_t y_at = tokens + layout::swizzled_offset<128>(b.row, 4 * half_chunk + b.column);
-      W8A8_UNROLL
-      for (int t = 0; t < token_tiles; ++t) ptx::ldmatrix_x4(y[t], y_at + 8 * t * Config::chunk);
+      const auto load_tokens = [&](int first) {
+        W8A8_UNROLL
+        for (int t = first; t < min_of(first + group, token_tiles); ++t) {
+          ptx::ldmatrix_x4(y[first / group % 2][t - first], y_at + 8 * t * Config::chunk);
+        }
+      };
+      load_tokens(0);
       W8A8_UNROLL
       for (int step = 0; step < 2; ++step) {
         const std::uint32_t u_at = weights + layout::swizzled_offset<128>(a.row, 4 * half_chunk + 2 * step + a.column);
@@ -191,12 +204,17 @@ class Sm80DecodeWarp {
         for (int r = 0; r < weight_tiles; ++r) ptx::ldmatrix_x4(u[step][r], u_at + 16 * r * Config::chunk);
       }
       W8A8_UNROLL
-      for (int step = 0; step < 2; ++step) {
+      for (int first = 0; first < token_tiles; first += group) {
+        load_tokens(first + group);
         W8A8_UNROLL
-        for (int r = 0; r < weight_tiles; ++r) {
+        for (int step = 0; step < 2; ++step) {
           W8A8_UNROLL
-          for (int t = 0; t < token_tiles; ++t) {
-            ptx::mma_m16n8k32(accumulator_[r][t], u[step][r], y[t][2 * step], y[t][2 * step + 1]);
+          for (int r = 0; r < weight_tiles; ++r) {
+            W8A8_UNROLL
+            for (int t = first; t < min_of(first + group, token_tiles); ++t) {
+              const std::uint32_t(&fragment)[4] = y[first / group % 2][t - first];
+              ptx::mma_m16n8k32(accumulator_[r][t], u[step][r], fragment[2 * step], fragment[2 * step + 1]);
+            }
           }
         }
       }
@@ -338,7 +356,10 @@ __global__ void __launch_bounds__(Config::threads, 1)
       }
     } else {
       if (dependent_launch) ptx::griddepcontrol_wait();
-      if (lane < tile.tokens) storage.row_states[lane] = epilogue.row(tile.m0 + lane);
+      W8A8_UNROLL
+      for (int i = 0; i < Config::tokens; i += 32) {
+        if (i + lane < tile.tokens) storage.row_states[i + lane] = epilogue.row(tile.m0 + i + lane);
+      }
     }
 
     int slot = 0, free_slot = Config::stages - 1;  // the one to read next, and the one before it

@@ -25,7 +25,9 @@ inline std::array<GpuKernel, 4> kernel_preference(Kernel family, int m, int n, i
     if (m <= sm90_decode_maximum_m(n, k, device)) return {decode90, gemm90, gemm90, gemm90};
     return {gemm90, decode90, decode90, decode90};
   }
-  if (prefer_sm90_decode(m, n, k, device)) return {decode90, decode80, gemm90, gemm80};
+  if (prefer_sm90_decode(m, n, k, device)) return {decode90, gemm90, decode80, gemm80};
+  // Beyond M = 32 sm80_decode is for devices without wgmma, and for operands that TMA does not take.
+  if (m > 32) return {gemm90, decode80, gemm80, gemm80};
   return {decode80, gemm90, gemm80, gemm80};
 }
 

@@ -28,6 +28,12 @@ inline constexpr Sm80DecodeTuning sm80_decode_tuning[] = {
     {32, 64, 4, 4},   // 8   M = 32: 8192x8192 19.09, 8192x28672 57.46
     {32, 112, 4, 3},  // 9   M = 32: 28672x4096 30.81
     {32, 64, 4, 2},   // 10  for devices with less than 164 KB of shared memory
+    {48, 48, 4, 4},   // 11  M = 48: 6144x4096 9.09, 28672x4096 32.87, 4304x1152 4.54
+    {64, 32, 8, 2},   // 12  M = 64: 4096x14336 18.26
+    {64, 48, 4, 3},   // 13  M = 64: 6144x4096 9.14, 4304x1152 5.02
+    {64, 64, 4, 3},   // 14  M = 64: 8192x8192 20.20, 8192x28672 59.64, 28672x4096 35.39
+    {80, 48, 4, 3},   // 15  M = 80: 6144x4096 9.87, 4096x14336 24.83
+    {96, 48, 4, 3},   // 16  M = 96: 6144x4096 11.12, 4096x14336 28.52, 4304x1152 6.07
 };
 
 /// Bytes of shared memory that the configuration needs: its rings, and room for the epilogue's states.
@@ -53,9 +59,10 @@ inline Sm80DecodeShare sm80_decode_share(int n, int max_rows, int shared_bytes, 
   return {rows, round_up(ceil_div(rows, stripes), multiple)};
 }
 
-/// Index into Sm80DecodeConfigs, or -1 where sm80_decode is not the kernel for the shape (M > 32).
+/// Index into Sm80DecodeConfigs, or -1 where sm80_decode is not the kernel for the shape: M > 96, or M > 64 where an SM has more
+/// channels than a stripe, or M > 32 where the configurations do not fit the device's shared memory.
 inline int select_sm80_decode(int m, int n, int k, const DeviceProperties& device) {
-  if (m > 32) return -1;
+  if (m > 96) return -1;
   const auto first_that_fits = [&](auto... indices) {
     int chosen = -1;
     for (const int index : {indices...}) {
@@ -73,7 +80,13 @@ inline int select_sm80_decode(int m, int n, int k, const DeviceProperties& devic
     if (short_k || channels > 128) return first_that_fits(3);
     return channels <= 32 ? first_that_fits(4, 3) : channels <= 48 ? first_that_fits(5, 3) : first_that_fits(6, 3);
   }
-  return channels <= 48 ? first_that_fits(7, 10) : channels <= 128 ? first_that_fits(8, 10) : first_that_fits(9, 10);
+  if (m <= 32) return channels <= 48 ? first_that_fits(7, 10) : channels <= 128 ? first_that_fits(8, 10) : first_that_fits(9, 10);
+  if (m <= 64) {
+    if (channels > 48 && channels <= 64) return first_that_fits(14);
+    if (channels <= 32 && !short_k) return first_that_fits(12);
+    return m <= 48 ? first_that_fits(11) : channels <= 48 ? first_that_fits(13) : first_that_fits(14);
+  }
+  return channels > 48 ? -1 : first_that_fits(m <= 80 ? 15 : 16);
 }
 
 }  // namespace w8a8
