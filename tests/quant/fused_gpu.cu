@@ -2,6 +2,7 @@
 // between guard bands.
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "quant/rows.hpp"
@@ -10,6 +11,7 @@
 #include "support/guarded.hpp"
 #include "support/random.hpp"
 #include "w8a8/quant/fused.cuh"
+#include "w8a8/support/device.hpp"
 
 namespace {
 
@@ -65,9 +67,9 @@ void call(Operands<T, Space>& o, bool with_values, const QuantizeOptions& option
   }
 }
 
-/// x: the input; empty: activations().
+/// x: the input; empty: activations(). emit: whether the values may be asked for, too.
 template <class T, Form F>
-void check_shape(Random& random, std::int64_t rows, std::int64_t columns, bool aligned, std::vector<T> x = {}) {
+void check_shape(Random& random, std::int64_t rows, std::int64_t columns, bool aligned, std::vector<T> x = {}, bool emit = true) {
   if (x.empty()) x = activations<T>(random, rows, columns, 2.0f);
   const std::int64_t pad = aligned ? 8 * random.integer(0, 2) : random.integer(0, 9), shift = aligned ? 0 : random.integer(0, 7);
   Operands<T, Host> host(rows, columns, 0, 0);
@@ -77,7 +79,7 @@ void check_shape(Random& random, std::int64_t rows, std::int64_t columns, bool a
   fill(host.other, device.other, activations<T>(random, rows, columns, 2.0f));
   fill(host.weight, device.weight, w8a8_test::normal<T>(random, columns));
   fill(host.bias, device.bias, w8a8_test::normal<T>(random, columns));
-  const bool with_values = random.chance(0.5);
+  const bool with_values = emit && random.chance(0.5);
   QuantizeOptions options;
   options.dependent_launch = random.chance(0.5);
   w8a8_test::Stream stream;
@@ -133,6 +135,15 @@ void check_form(std::uint64_t seed) {
   // Each kind of row where a single element could get lost: in every block, aligned and not, and in rows read once a pass.
   for (const std::int64_t columns : {1, 64, 77, 1152, 1300, 4096, 4097, 8192, 14336, 33000}) {
     check_shape<T, F>(random, 9, columns, columns % 8 == 0, w8a8_test::one_of_each<T>(random, columns));
+  }
+  // Rows of which two share a warp, an odd last one too.
+  for (const std::int64_t rows : {1, 8, 29}) check_shape<T, F>(random, rows, 1152, true, {}, false);
+  if constexpr (F == Form::layer || F == Form::gelu_erf) {
+    // More rows than the GPU holds CTAs: these walk.
+    const std::int64_t multiprocessors = current_device().multiprocessors;
+    for (const auto& [ctas, columns] : {std::pair{8, 4096}, {4, 8192}, {2, 14336}}) {
+      check_shape<T, F>(random, ctas * multiprocessors + random.integer(1, 50), columns, true, {}, false);
+    }
   }
   for (int round = 0; round < 10; ++round) check_shape<T, F>(random, random.integer(1, 20), random.integer(1, 5000), false);
 }

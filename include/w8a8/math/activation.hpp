@@ -67,6 +67,23 @@ W8A8_HOST_DEVICE float gelu_erf(float x) {
   return fused_multiply_add(-a, tail, fmaxf(x, 0.0f));
 }
 
+/// gelu_erf where only the absolute error counts, in fewer steps: relatively 5e-6 off for |x| <= 6, absolutely below 1e-13
+/// beyond.
+W8A8_HOST_DEVICE float gelu_erf_absolute(float x) {
+  // x Phi(x) = max(x, 0) - |x| Phi(-|x|), and log2 Phi(-a) is for a <= 6 a polynomial in a, here in a / -2^16 (the lift), and
+  // falls beyond.
+  const float a = fabsf(x) * -detail::drop_factor;
+  float log = 0x1.ec894cp+92f;
+  log = fused_multiply_add(log, a, 0x1.025d42p+82f);
+  log = fused_multiply_add(log, a, 0x1.e7dd42p+69f);
+  log = fused_multiply_add(log, a, 0x1.16c942p+57f);
+  log = fused_multiply_add(log, a, 0x1.ba0a34p+43f);
+  log = fused_multiply_add(log, a, -0x1.d577c8p+30f);
+  log = fused_multiply_add(log, a, 0x1.26b85ep+16f);
+  log = fused_multiply_add(log, a, 0x1.e0000ap+3f);
+  return fused_multiply_add(a, detail::fast_exp2(log), fmaxf(x, 0.0f));
+}
+
 /// max(x, 0); a NaN stays.
 W8A8_HOST_DEVICE float relu(float x) { return x < 0.0f ? 0.0f : x; }
 

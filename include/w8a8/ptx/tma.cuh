@@ -67,6 +67,13 @@ W8A8_DEVICE void tma_store_2d(const CUtensorMap* map, std::uint32_t source, int 
                : "memory");
 }
 
+/// `bytes` (a multiple of 16) from global to shared memory, both aligned to 16 bytes; they count on `barrier`.
+W8A8_DEVICE void cp_async_bulk(std::uint32_t destination, const void* source, std::uint32_t bytes, std::uint32_t barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(destination),
+               "l"(source), "r"(bytes), "r"(barrier)
+               : "memory");
+}
+
 W8A8_DEVICE void bulk_commit_group() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 
 /// Waits until at most Pending of this thread's bulk groups still read their shared memory.

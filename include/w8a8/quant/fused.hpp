@@ -65,11 +65,16 @@ auto norm_task(const char* function, const MatrixView<X, Space>& x, const Vector
   const Rows<T> residual = optional_rows(function, "streams.residual", streams.residual, shape);
   const Rows<T> normalized = optional_rows(function, "streams.normalized", streams.normalized, shape);
   using Producer = Norm<T, Weight, Kind>;
-  return RowTask<Producer, DynamicEncoder<Scale>>{
-      Producer{input_rows(x), residual, weight.data(), bias != nullptr ? bias->data() : nullptr, {normalized}, epsilon},
-      {scale.data(), options.bits},
-      rows_of(out),
-      shape};
+  return RowTask<Producer, DynamicEncoder<Scale>>{Producer{input_rows(x),
+                                                           residual,
+                                                           weight.data(),
+                                                           bias != nullptr ? bias->data() : nullptr,
+                                                           {normalized},
+                                                           epsilon,
+                                                           reciprocal(static_cast<float>(shape.columns))},
+                                                  {scale.data(), options.bits},
+                                                  rows_of(out),
+                                                  shape};
 }
 
 template <class Function, class X, class Y, class Scale, class Space>

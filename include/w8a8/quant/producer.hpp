@@ -2,7 +2,7 @@
 //
 //   using Raw = ...;                  what is read of a group; every read of a row is issued before the first is used
 //   using Cached = ...;               what is kept of a group between the passes over a row: Group<T> or Values
-//   static constexpr Moment moment;   the row statistics that finish() needs
+//   static constexpr Moment moment;   the row statistics that finish() needs; where not none, float per_column is 1 / columns
 //   Raw fetch<Aligned>(row, k, count) const;              reads elements k .. k+7, the first `count` of them inside the row
 //   Cached merge<Aligned>(raw, row, k, count) const;      the first step; elements past the end stay 0
 //   Cached reload<Aligned>(row, k, count) const;          fetch and merge once more, for rows too long to keep
@@ -13,8 +13,11 @@
 //   bool aligned() const;             host: whether all of its matrices allow wide accesses
 //   bool has_streams() const;         host: whether an optional matrix is present
 //   auto without_streams() const;     host: the same without optional matrices, of a type that knows it: fewer registers
+//   static constexpr bool heavy;      computing a row takes about as long as reading it: worth the copy ahead that walk_rows()
+//   makes using Element = ...;              where heavy: of the one matrix that is read const Element* source(row) const; and
+//   where its row begins Producer with_source(const Element*) const;  the same with every row there
 //
-// all but the last three host/device. A new fusion is a new producer and touches no kernel.
+// The functions are host/device but for those of the host. A new fusion is a new producer and touches no kernel.
 #pragma once
 
 #include <cstdint>
@@ -60,9 +63,9 @@ W8A8_HOST_DEVICE void add_squares(const Values& deviation, int count, float& slo
   slot = count > 0 ? sum : slot;
 }
 
-/// 1 / sqrt(sum / columns + epsilon), each step rounded once.
-W8A8_HOST_DEVICE float reciprocal_deviation(float sum, int columns, float epsilon) {
-  return reciprocal(square_root(add(divide(sum, static_cast<float>(columns)), epsilon)));
+/// 1 / sqrt(sum * per_column + epsilon), each step rounded once; per_column is 1 / columns.
+W8A8_HOST_DEVICE float reciprocal_deviation(float sum, float per_column, float epsilon) {
+  return reciprocal(square_root(add(multiply(sum, per_column), epsilon)));
 }
 
 /// What is kept of a group, in FP32.
@@ -78,6 +81,7 @@ struct Plain {
   using Raw = Group<In>;
   using Cached = Group<In>;
   static constexpr Moment moment = Moment::none;
+  static constexpr bool heavy = false;
 
   Rows<const In> x;
 
@@ -111,6 +115,7 @@ struct Smoothed {
   };
   using Cached = Values;
   static constexpr Moment moment = Moment::none;
+  static constexpr bool heavy = false;
 
   Rows<const In> x;
   const float* factor;
@@ -161,10 +166,12 @@ struct Norm {
     Group<T> x, residual;
   };
   using Cached = Group<T>;  // the rounded sum, exactly
+  using Element = T;
   struct Parameters {
     Group<Weight> weight, bias;
   };
   static constexpr Moment moment = Kind;
+  static constexpr bool heavy = Kind == Moment::variance && sizeof(T) == 2;
 
   Rows<const T> x;
   Rows<T> residual;  ///< may be absent
@@ -172,12 +179,16 @@ struct Norm {
   const Weight* bias;  ///< of layer normalisation; RMS normalisation has none
   ValueCopy<T> copy;
   float epsilon;
+  float per_column;  ///< 1 / columns, rounded once: a row's sum times this is its mean
 
   bool aligned() const {
     return x.aligned() && residual.aligned() && copy.to.aligned() && is_aligned(weight, 16) && is_aligned(bias, 16);
   }
   bool has_streams() const { return residual || copy.to; }
-  Norm<T, Weight, Kind, false> without_streams() const { return {x, {}, weight, bias, {}, epsilon}; }
+  Norm<T, Weight, Kind, false> without_streams() const { return {x, {}, weight, bias, {}, epsilon, per_column}; }
+
+  W8A8_HOST_DEVICE const T* source(std::int64_t row) const { return x.at(row, 0); }
+  W8A8_HOST_DEVICE Norm with_source(const T* row) const { return {{row, 0}, residual, weight, bias, copy, epsilon, per_column}; }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {
@@ -227,17 +238,29 @@ struct Norm {
   }
 };
 
-/// silu(gate) * up.
+/// silu(gate) * up. (ForCodes: what is enough where nothing but codes is wanted.)
 struct SiluMul {
+  using ForCodes = SiluMul;
   static constexpr int inputs = 2;
+  static constexpr bool heavy = false;
   W8A8_HOST_DEVICE static float value(float gate, float up) { return silu(gate) * up; }
 };
 struct GeluTanhOnly {
+  using ForCodes = GeluTanhOnly;
   static constexpr int inputs = 1;
+  static constexpr bool heavy = false;
   W8A8_HOST_DEVICE static float value(float x, float) { return gelu_tanh(x); }
 };
-struct GeluErfOnly {
+struct GeluErfForCodes {
+  using ForCodes = GeluErfForCodes;
   static constexpr int inputs = 1;
+  static constexpr bool heavy = true;
+  W8A8_HOST_DEVICE static float value(float x, float) { return gelu_erf_absolute(x); }
+};
+struct GeluErfOnly {
+  using ForCodes = GeluErfForCodes;
+  static constexpr int inputs = 1;
+  static constexpr bool heavy = true;
   W8A8_HOST_DEVICE static float value(float x, float) { return gelu_erf(x); }
 };
 
@@ -249,7 +272,9 @@ struct Elementwise {
     Group<T> first, second;
   };
   using Cached = Values;
+  using Element = T;
   static constexpr Moment moment = Moment::none;
+  static constexpr bool heavy = Function::heavy && sizeof(T) == 2;
 
   Rows<const T> first;
   Rows<const T> second;  ///< absent where the function takes one
@@ -257,7 +282,10 @@ struct Elementwise {
 
   bool aligned() const { return first.aligned() && second.aligned() && copy.to.aligned(); }
   bool has_streams() const { return static_cast<bool>(copy.to); }
-  Elementwise<T, Function, false> without_streams() const { return {first, second, {}}; }
+  Elementwise<T, typename Function::ForCodes, false> without_streams() const { return {first, second, {}}; }
+
+  W8A8_HOST_DEVICE const T* source(std::int64_t row) const { return first.at(row, 0); }
+  W8A8_HOST_DEVICE Elementwise with_source(const T* row) const { return {{row, 0}, second, copy}; }
 
   template <bool Aligned>
   W8A8_HOST_DEVICE Raw fetch(std::int64_t row, std::int64_t k, int count) const {

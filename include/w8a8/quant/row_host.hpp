@@ -47,13 +47,13 @@ void run_rows_on_host(const Producer& producer, const Encoder& encoder, const Ro
       if constexpr (Producer::moment != Moment::none) {
         Moments moments;
         if constexpr (Producer::moment == Moment::variance) {
-          moments.mean = divide(host_row_sum(groups, [&](int g, float& slot) { add_elements(cached(g), slot); }),
-                                static_cast<float>(shape.columns));
+          moments.mean =
+              multiply(host_row_sum(groups, [&](int g, float& slot) { add_elements(cached(g), slot); }), producer.per_column);
         }
         for (int g = 0; g < groups; ++g) cached(g) = deviations<Producer::moment>(cached(g), moments.mean);
         const float sum =
             host_row_sum(groups, [&](int g, float& slot) { add_squares<Producer::moment, false>(cached(g), count(g), slot); });
-        moments.reciprocal_deviation = reciprocal_deviation(sum, shape.columns, producer.epsilon);
+        moments.reciprocal_deviation = reciprocal_deviation(sum, producer.per_column, producer.epsilon);
         for (int g = 0; g < groups; ++g) {
           cached(g) = producer.finish(cached(g), moments.reciprocal_deviation,
                                       producer.template parameters<false>(g * group_size, count(g)));

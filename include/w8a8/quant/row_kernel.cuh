@@ -9,13 +9,19 @@
 #include <cuda/functional>
 #include <type_traits>
 
+#include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/dependent_launch.cuh"
+#include "w8a8/ptx/mbarrier.cuh"
+#include "w8a8/ptx/opaque.cuh"
+#include "w8a8/ptx/tma.cuh"
 #include "w8a8/quant/encoder.hpp"
 #include "w8a8/quant/producer.hpp"
 #include "w8a8/quant/quantize.hpp"
 #include "w8a8/quant/row.hpp"
 #include "w8a8/quant/tuning.hpp"
+#include "w8a8/support/arch.hpp"
 #include "w8a8/support/config.hpp"
+#include "w8a8/support/device.hpp"
 #include "w8a8/support/launch.cuh"
 
 namespace w8a8::detail {
@@ -25,7 +31,8 @@ namespace w8a8::detail {
 template <int Threads_, int Groups_, int Rows_ = 1, int Ctas_ = 1, unsigned Traits_ = 0>
 struct RowConfig {
   static constexpr int threads = Threads_, groups = Groups_, rows = Rows_, ctas = Ctas_;
-  static constexpr int warps = threads / 32;
+  static constexpr int lanes = threads < 32 ? threads : 32;  ///< of a warp that share a row
+  static constexpr int warps = threads / lanes;
   static constexpr int span = threads * groups * group_size;  // elements kept
   /// The row may be longer than the threads keep: each pass reads it again.
   static constexpr bool streamed = (Traits_ & 1) != 0;
@@ -34,19 +41,32 @@ struct RowConfig {
   /// What a reduction leads to, divisions mostly, is computed by one warp and told to the others: fewer instructions for one
   /// barrier more. Else every warp computes it.
   static constexpr bool leader = (Traits_ & 4) != 0 && warps > 1;
-  static_assert(threads >= 32 && (threads & (threads - 1)) == 0, "the folding order of a row sum needs a power of two");
-  static_assert(groups <= 8, "fold() folds up to eight");
-  static_assert(rows == 1 || threads == 32, "several rows a CTA: one warp each, so that no barrier is needed");
+  /// A CTA walks over rows: while it computes one, the next is copied to shared memory.
+  static constexpr bool walking = (Traits_ & 8) != 0;
+  static_assert(threads >= 16 && (threads & (threads - 1)) == 0, "the folding order of a row sum needs a power of two");
+  static_assert(groups <= 16, "fold() folds up to sixteen");
+  static_assert(rows == 1 || threads <= 32, "several rows a CTA: at most a warp each, so that no barrier is needed");
+  static_assert(threads >= 32 || full, "lanes of one warp that work on several rows take the same branches");
+  static_assert(!walking || (rows == 1 && warps > 1 && !streamed), "a walk is a CTA's, over rows that its threads keep");
   static_assert(streamed ? threads * groups == sum_slots : threads * groups <= sum_slots,
                 "slot g mod 4096 belongs to one thread");
 };
-inline constexpr unsigned streamed_row = 1, full_row = 2, leading_warp = 4;
+inline constexpr unsigned streamed_row = 1, full_row = 2, leading_warp = 4, walking_cta = 8;
 
-/// Shared memory of the reductions; each word is written once a row, so that one barrier a reduction is enough.
+/// The next row of a CTA that walks.
+template <class Config, class Producer, bool = Config::walking>
+struct RowCopy {};
+template <class Config, class Producer>
+struct RowCopy<Config, Producer, true> {
+  alignas(16) typename Producer::Element row[Config::span];
+  std::uint64_t arrived;
+};
+
+/// Shared memory of a CTA. Each word of the reductions is written once a row, so that one barrier a reduction is enough.
 template <class Config, class Producer, class Encoder>
 struct RowStorage {
   static constexpr int sums = static_cast<int>(Producer::moment);  // none, squares, mean and squares
-  using WarpMax = cub::WarpReduce<std::uint32_t>;
+  using WarpMax = cub::WarpReduce<std::uint32_t, Config::lanes>;
   typename WarpMax::TempStorage warp[Config::warps * Config::rows];
   float partial[sums + 1][Config::warps > 1 && sums > 0 ? Config::threads : 1];
   float column[sums + 1][32];
@@ -54,6 +74,7 @@ struct RowStorage {
   // Of the leading warp.
   float moment[sums + 1];
   typename Encoder::Coder coder;
+  RowCopy<Config, Producer> next;
 };
 
 #if CUB_VERSION >= 200800
@@ -77,14 +98,14 @@ W8A8_DEVICE Value by_leader(Value& told, unsigned lane, Compute&& compute) {
   }
 }
 
-/// The maximum of each extent word over a warp, in all of its threads.
-template <class Encoder, class Storage>
+/// The maximum of each extent word over the lanes of a warp that share a row, in all of them.
+template <class Config, class Encoder, class Storage>
 W8A8_DEVICE void reduce_extent_of_warp(Extent<Encoder>& extent, Storage& storage, unsigned warp) {
   using WarpMax = typename Storage::WarpMax;
   W8A8_UNROLL
   for (int w = 0; w < Encoder::words; ++w) {
     const std::uint32_t most = WarpMax(storage.warp[warp]).Reduce(extent.word[w], Maximum{});
-    extent.word[w] = __shfl_sync(0xffffffffu, most, 0);
+    extent.word[w] = __shfl_sync(0xffffffffu, most, 0, Config::lanes);
   }
 }
 
@@ -94,8 +115,8 @@ W8A8_DEVICE auto row_coder(const Encoder& encoder, Extent<Encoder>& extent, std:
   if constexpr (Encoder::words == 0) {
     return make_coder(encoder, extent, row, lane == 0);
   } else {
-    const unsigned warp = threadIdx.x / 32;
-    reduce_extent_of_warp<Encoder>(extent, storage, warp);
+    const unsigned warp = threadIdx.x / Config::lanes;
+    reduce_extent_of_warp<Config, Encoder>(extent, storage, warp);
     if constexpr (Config::warps > 1) {
       W8A8_UNROLL
       for (int w = 0; w < Encoder::words; ++w) {
@@ -107,7 +128,7 @@ W8A8_DEVICE auto row_coder(const Encoder& encoder, Extent<Encoder>& extent, std:
       if constexpr (Config::warps > 1) {
         W8A8_UNROLL
         for (int w = 0; w < Encoder::words; ++w) extent.word[w] = lane % 32 < Config::warps ? storage.extent[w][lane % 32] : 0u;
-        reduce_extent_of_warp<Encoder>(extent, storage, warp);
+        reduce_extent_of_warp<Config, Encoder>(extent, storage, warp);
       }
       return make_coder(encoder, extent, row, lane == 0);
     });
@@ -130,7 +151,7 @@ W8A8_DEVICE void fold(float (&value)[Count]) {
 /// bits in all threads.
 template <class Config, class Storage, class Finish>
 W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, int which, unsigned lane, Finish&& finish) {
-  fold<8>(slot);
+  fold<16>(slot);
   float sum = slot[0];
   if constexpr (Config::warps == 32 && !Config::leader) {
     // Warp w folds the lane w of all warps: half the shared-memory traffic of what fewer warps do below.
@@ -156,7 +177,7 @@ W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, in
       sum = part[0];
     }
     W8A8_UNROLL
-    for (int half = 16; half > 0; half /= 2) sum = add(sum, __shfl_xor_sync(0xffffffffu, sum, half));
+    for (int half = Config::lanes / 2; half > 0; half /= 2) sum = add(sum, __shfl_xor_sync(0xffffffffu, sum, half));
     return finish(sum);
   });
 }
@@ -164,11 +185,11 @@ W8A8_DEVICE float fold_slots(float (&slot)[Config::groups], Storage& storage, in
 /// The mean of the row, 0 where the producer takes none. take(visit): calls visit(i, values, count) for each group of this
 /// thread, i the slot it belongs to.
 template <class Config, class Producer, class Storage, class Take>
-W8A8_DEVICE float row_mean(const Producer&, int columns, Storage& storage, unsigned lane, Take&& take) {
+W8A8_DEVICE float row_mean(const Producer& producer, Storage& storage, unsigned lane, Take&& take) {
   if constexpr (Producer::moment == Moment::variance) {
     float slot[Config::groups] = {};
     take([&](int i, const Values& x, int) { add_elements(x, slot[i]); });
-    return fold_slots<Config>(slot, storage, 1, lane, [&](float sum) { return divide(sum, static_cast<float>(columns)); });
+    return fold_slots<Config>(slot, storage, 1, lane, [&](float sum) { return multiply(sum, producer.per_column); });
   } else {
     return 0.0f;
   }
@@ -176,18 +197,21 @@ W8A8_DEVICE float row_mean(const Producer&, int columns, Storage& storage, unsig
 
 /// 1 / sqrt(mean of squares + epsilon) of the deviations that take() gives.
 template <class Config, bool Aligned, class Producer, class Storage, class Take>
-W8A8_DEVICE float row_reciprocal_deviation(const Producer& producer, int columns, Storage& storage, unsigned lane, Take&& take) {
+W8A8_DEVICE float row_reciprocal_deviation(const Producer& producer, Storage& storage, unsigned lane, Take&& take) {
   float slot[Config::groups] = {};
   take([&](int i, const Values& deviation, int count) { add_squares<Producer::moment, Aligned>(deviation, count, slot[i]); });
   return fold_slots<Config>(slot, storage, 0, lane,
-                            [&](float sum) { return reciprocal_deviation(sum, columns, producer.epsilon); });
+                            [&](float sum) { return reciprocal_deviation(sum, producer.per_column, producer.epsilon); });
 }
 
-/// One aligned row that the threads keep, by the `Config::threads` threads that call it with lane = 0, 1, ...
-template <class Config, class Producer, class Encoder, class Storage>
-W8A8_DEVICE void process_resident_row(const RowTask<Producer, Encoder>& task, std::int64_t row, unsigned lane, Storage& storage) {
-  const Producer& producer = task.producer;
-  const int columns = Config::full ? Config::span : task.shape.columns, begin = static_cast<int>(lane) * group_size;
+/// One aligned row that the threads keep, by the `Config::threads` threads that call it with lane = 0, 1, ... Once all of them
+/// have read it, one barrier after they have, they call kept(); where there is no row sum the barrier is kept()'s.
+template <class Config, class Producer, class Encoder, class Storage, class Kept>
+W8A8_DEVICE void process_resident_row(const Producer& producer, const RowTask<Producer, Encoder>& task, std::int64_t row,
+                                      unsigned lane, Storage& storage, Kept&& kept) {
+  const int columns = Config::full ? Config::span : task.shape.columns;
+  // Opaque, so that all groups of a matrix share one address and differ in the instruction's offset.
+  const int begin = ptx::opaque(static_cast<int>(lane) * group_size);
 
   // Calls f(i, k, count) for group i of this thread; count is 0 where the row ends before it.
   const auto group = [&](int i, auto&& f) {
@@ -228,38 +252,44 @@ W8A8_DEVICE void process_resident_row(const RowTask<Producer, Encoder>& task, st
 
   typename Producer::Raw raw[Config::groups];
   all_groups([&](int i, std::int64_t k, int count) { raw[i] = producer.template fetch<true>(row, k, count); });
+  if constexpr (Producer::moment == Moment::none) kept();
   typename Producer::Cached cache[Config::groups];
   each_group([&](int i, std::int64_t k, int count) { cache[i] = producer.template merge<true>(raw[i], row, k, count); });
   if constexpr (Producer::moment == Moment::none) {
     encode(cache);
   } else {
-    // The parameters are read before the sums are formed, which hides their latency; of two sums the deviations are kept instead:
-    // registers do not suffice for both.
-    constexpr bool keeps_deviations = Producer::moment == Moment::variance && Config::warps > 1;
+    // Of two sums, the values are widened once and stay FP32, in place, and the parameters are read after the sums: registers do
+    // not suffice for both. Of one, they are read before it, which hides their latency.
+    constexpr bool in_place = Producer::moment == Moment::variance;
+    Values value[Config::groups];
     typename Producer::Parameters parameters[Config::groups];
-    if constexpr (!keeps_deviations) {
+    if constexpr (in_place) {
+      each_group([&](int i, std::int64_t, int) { value[i] = values_of(cache[i]); });
+    } else {
       all_groups([&](int i, std::int64_t k, int count) { parameters[i] = producer.template parameters<true>(k, count); });
     }
-    const float mean = row_mean<Config>(producer, columns, storage, lane, [&](auto&& f) {
-      each_group([&](int i, std::int64_t, int count) { f(i, values_of(cache[i]), count); });
-    });
-    const auto deviation = [&](int i) { return deviations<Producer::moment>(values_of(cache[i]), mean); };
-    Values value[Config::groups];
-    const float reciprocal = row_reciprocal_deviation<Config, true>(producer, columns, storage, lane, [&](auto&& f) {
-      each_group([&](int i, std::int64_t, int count) {
-        if constexpr (keeps_deviations) {
-          value[i] = deviation(i);
-          f(i, value[i], count);
-        } else {
-          f(i, deviation(i), count);
-        }
-      });
-    });
-    each_group([&](int i, std::int64_t k, int count) {
-      if constexpr (keeps_deviations) {
-        value[i] = producer.finish(value[i], reciprocal, producer.template parameters<true>(k, count));
+    const auto deviation = [&](int i) {
+      if constexpr (in_place) {
+        return value[i];
       } else {
+        return values_of(cache[i]);
+      }
+    };
+    const auto groups_of_thread = [&](auto&& f) {
+      each_group([&](int i, std::int64_t, int count) { f(i, deviation(i), count); });
+    };
+    const float mean = row_mean<Config>(producer, storage, lane, groups_of_thread);
+    if constexpr (in_place) {
+      kept();
+      each_group([&](int i, std::int64_t, int) { value[i] = deviations<Producer::moment>(value[i], mean); });
+    }
+    const float reciprocal = row_reciprocal_deviation<Config, true>(producer, storage, lane, groups_of_thread);
+    if constexpr (!in_place) kept();
+    each_group([&](int i, std::int64_t k, int count) {
+      if constexpr (!in_place) {
         value[i] = producer.finish(deviation(i), reciprocal, parameters[i]);
+      } else {
+        value[i] = producer.finish(deviation(i), reciprocal, producer.template parameters<true>(k, count));
       }
     });
     encode(value);
@@ -292,10 +322,10 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
 
   Moments moments;
   if constexpr (Producer::moment != Moment::none) {
-    moments.mean = row_mean<Config>(producer, columns, storage, lane, [&](auto&& f) {
+    moments.mean = row_mean<Config>(producer, storage, lane, [&](auto&& f) {
       pass([&](int i, const auto& cached, int, int count) { f(i, values_of(cached), count); });
     });
-    moments.reciprocal_deviation = row_reciprocal_deviation<Config, Aligned>(producer, columns, storage, lane, [&](auto&& f) {
+    moments.reciprocal_deviation = row_reciprocal_deviation<Config, Aligned>(producer, storage, lane, [&](auto&& f) {
       pass([&](int i, const auto& cached, int, int count) {
         f(i, deviations<Producer::moment>(values_of(cached), moments.mean), count);
       });
@@ -321,9 +351,45 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
   });
 }
 
+/// The rows first, first + CTAs, ...: one is computed while the next is on its way.
+template <class Config, class Producer, class Encoder, class Storage>
+W8A8_DEVICE void walk_rows(const RowTask<Producer, Encoder>& task, std::int64_t first, unsigned lane, Storage& storage) {
+  const std::uint32_t arrived = ptx::shared_address(&storage.next.arrived), copy = ptx::shared_address(storage.next.row);
+  const auto request = [&](std::int64_t row) {
+    const auto bytes = static_cast<std::uint32_t>(task.shape.columns * static_cast<int>(sizeof(storage.next.row[0])));
+    ptx::mbarrier_arrive_expect_tx(arrived, bytes);
+    ptx::cp_async_bulk(copy, task.producer.source(row), bytes, arrived);
+  };
+  if (lane == 0) {
+    ptx::mbarrier_init(arrived, 1);
+    ptx::fence_mbarrier_init();
+    request(first);
+  }
+  __syncthreads();
+  const Producer copied = task.producer.with_source(storage.next.row);
+  std::uint32_t parity = 0;
+  for (std::int64_t row = first; row < task.shape.rows; row += gridDim.x) {
+    ptx::mbarrier_wait_parity(arrived, parity);
+    parity ^= 1;
+    process_resident_row<Config>(copied, task, row, lane, storage, [&] {
+      if constexpr (Producer::moment == Moment::none) __syncthreads();
+      if (lane == 0 && row + gridDim.x < task.shape.rows) request(row + gridDim.x);
+    });
+  }
+}
+
+/// The CTAs of an SM that a kernel's registers are bounded for.
+template <class Config, class Producer>
+constexpr int bounded_ctas() {
+  // Values and parameters of seven groups at a time.
+  constexpr bool tight = Producer::moment == Moment::mean_square && Config::groups == 7 && Config::ctas > 2;
+  return tight && arch::takes_more_registers ? 2 : Config::ctas;
+}
+
 /// Aligned: every group of every matrix can be moved in wide accesses.
 template <class Config, bool Aligned, class Producer, class Encoder>
-__global__ void __launch_bounds__(Config::threads* Config::rows, Config::ctas)
+__global__ void __launch_bounds__(arch::launch_bound(!Config::walking || arch::has_bulk_copy, Config::threads* Config::rows),
+                                  bounded_ctas<Config, Producer>())
     row_kernel(const __grid_constant__ RowTask<Producer, Encoder> task, bool dependent_launch) {
   __shared__ RowStorage<Config, Producer, Encoder> storage;
   if (dependent_launch) {
@@ -333,10 +399,17 @@ __global__ void __launch_bounds__(Config::threads* Config::rows, Config::ctas)
     ptx::griddepcontrol_launch_dependents();
   }
   const unsigned lane = threadIdx.x % Config::threads;
-  const std::int64_t row = std::int64_t{blockIdx.x} * Config::rows + threadIdx.x / Config::threads;
-  if (Config::rows > 1 && row >= task.shape.rows) return;
-  if constexpr (Aligned && !Config::streamed) {
-    process_resident_row<Config>(task, row, lane, storage);
+  std::int64_t row = std::int64_t{blockIdx.x} * Config::rows + threadIdx.x / Config::threads;
+  if (Config::threads < 32) {
+    // The lanes of a warp stay together: those without a row repeat the last one.
+    row = min_of(row, task.shape.rows - 1);
+  } else if (Config::rows > 1 && row >= task.shape.rows) {
+    return;
+  }
+  if constexpr (Config::walking) {
+    if constexpr (arch::has_bulk_copy) walk_rows<Config>(task, row, lane, storage);
+  } else if constexpr (Aligned && !Config::streamed) {
+    process_resident_row<Config>(task.producer, task, row, lane, storage, [] {});
   } else {
     process_streamed_row<Config, Aligned>(task, row, lane, storage);
   }
@@ -353,27 +426,63 @@ void launch_rows(const char* function, const RowTask<Producer, Encoder>& task, b
   launch(function, kernel, config, task, config.dependent_launch);
 }
 
+/// Launches the CTAs of an SM times the SMs, to walk over the rows: true, or false where they would not have several each, or
+/// where the device cannot.
+template <class Config, class Producer, class Encoder>
+bool launch_walk(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
+  constexpr auto kernel = row_kernel<Config, true, Producer, Encoder>;
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  LaunchConfig config;
+  config.grid = static_cast<unsigned>(Config::ctas * device_attribute(cudaDevAttrMultiProcessorCount, device));
+  if (task.shape.rows <= config.grid || !is_compiled_for_device(kernel, Config::threads)) return false;
+  config.block = Config::threads;
+  config.dependent_launch = dependent_launch;
+  config.stream = stream;
+  launch(function, kernel, config, task, config.dependent_launch);
+  return true;
+}
+
 /// One aligned layout. Registers are bounded for as many CTAs an SM as the compiler can serve without much spilling. Streams: the
 /// producer may have optional matrices, which costs registers.
 template <bool Streams, class Producer, class Encoder>
 void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
   constexpr bool sums = Producer::moment != Moment::none, two_sums = Producer::moment == Moment::variance;
+  const int columns = task.shape.columns;
   const auto run = [&](auto config) { launch_rows<decltype(config), true>(function, task, dependent_launch, stream); };
   // A row that fills its threads gets a kernel that knows it: up to 6% less time. With optional matrices memory is the limit.
   const auto run_full = [&](auto full, auto config) {
-    if (!Streams && task.shape.columns == decltype(full)::span) {
+    if (!Streams && columns == decltype(full)::span) {
       if constexpr (!Streams) run(full);
     } else {
       run(config);
     }
   };
-  switch (select_row_layout(task.shape.rows, task.shape.columns, Streams)) {
-    case RowLayout::warp_5: return run(RowConfig<32, 5, 4, 6>{});
+  // Where computing a row takes about as long as reading it, the two overlap in a CTA that walks.
+  const auto walk = [&](auto full) {
+    if constexpr (!Streams && Producer::heavy) {
+      return columns == decltype(full)::span && launch_walk<decltype(full)>(function, task, dependent_launch, stream);
+    } else {
+      return false;
+    }
+  };
+  switch (select_row_layout(task.shape.rows, columns, Streams)) {
+    case RowLayout::warp_5:
+      if constexpr (!Streams && Producer::heavy && two_sums) {
+        using Halves = RowConfig<16, 9, 8, 4, full_row>;
+        if (columns == Halves::span) return run(Halves{});
+      }
+      return run(RowConfig<32, 5, 4, 6>{});
     case RowLayout::t256_2: return run(RowConfig<256, 2>{});
-    case RowLayout::t128_4: return run_full(RowConfig<128, 4, 1, 8, full_row>{}, RowConfig<128, 4, 1, 8>{});
-    case RowLayout::t256_4: return run_full(RowConfig<256, 4, 1, 4, full_row>{}, RowConfig<256, 4, 1, 4>{});
+    case RowLayout::t128_4:
+      if (walk(RowConfig < 128, 4, 1, two_sums ? 7 : 8, full_row | walking_cta > {})) return;
+      return run_full(RowConfig<128, 4, 1, 8, full_row>{}, RowConfig<128, 4, 1, 8>{});
+    case RowLayout::t256_4:
+      if (walk(RowConfig < 256, 4, 1, two_sums ? 3 : 4, full_row | walking_cta > {})) return;
+      return run_full(RowConfig<256, 4, 1, 4, full_row>{}, RowConfig<256, 4, 1, 4>{});
     case RowLayout::t256_7: {
-      constexpr int ctas = Streams || two_sums ? 2 : 3;
+      if (walk(RowConfig<256, 7, 1, 2, full_row | walking_cta>{})) return;
+      constexpr int ctas = Streams && !two_sums ? 2 : 3;
       constexpr unsigned leader = sums && !two_sums ? leading_warp : 0;
       return run_full(RowConfig<256, 7, 1, ctas, full_row | leader>{}, RowConfig<256, 7, 1, ctas, leader>{});
     }

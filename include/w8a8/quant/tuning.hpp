@@ -7,7 +7,7 @@ namespace w8a8::detail {
 
 /// threads x groups of eight elements that a thread keeps.
 enum class RowLayout {
-  warp_5,  ///< a warp a row, four rows a CTA
+  warp_5,  ///< a warp a row, four rows a CTA; half a warp where it fills
   t256_2,
   t128_4,
   t256_4,

@@ -25,6 +25,20 @@ inline constexpr bool has_dependent_launch = true;
 inline constexpr bool has_dependent_launch = false;
 #endif
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+/// cp.async.bulk and the mbarriers that count its bytes.
+inline constexpr bool has_bulk_copy = true;
+#else
+inline constexpr bool has_bulk_copy = false;
+#endif
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+/// Code generated for it takes a few registers more than that for its predecessors.
+inline constexpr bool takes_more_registers = true;
+#else
+inline constexpr bool takes_more_registers = false;
+#endif
+
 /// The launch bound of a kernel that needs `available`: its thread count, or 1 where the body was compiled away. A launch then
 /// fails, and is_compiled_for_device() (support/launch.cuh) tells beforehand.
 constexpr int launch_bound(bool available, int threads) { return available ? threads : 1; }
