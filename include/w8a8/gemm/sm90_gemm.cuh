@@ -20,6 +20,7 @@
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/sm90_gemm_consumer.cuh"
 #include "w8a8/gemm/sm90_gemm_pipeline.cuh"
+#include "w8a8/gemm/tuning/sm90_gemm.hpp"
 #include "w8a8/ptx/barrier.cuh"
 #include "w8a8/ptx/setmaxnreg.cuh"
 #include "w8a8/ptx/tma.cuh"
@@ -37,6 +38,8 @@ enum class Sm90Schedule {
   deferred,  ///< likewise, but the converted tile waits in registers and leaves chunk by chunk behind the next tile's main loop
   pingpong,  ///< each on tiles of its own, in turn: one stores while the other multiplies
   split_k,   ///< cooperative; a cluster of two CTAs shares a tile along K and adds its halves through distributed shared memory
+  leading,   ///< cooperative, on the first columns, as many as keep all SMs busy; a second launch makes the others, of the
+             ///< configuration that suits them
 };
 
 /// The part of the output that a CTA (a warpgroup, with the ping-pong schedule) works on at a time.
@@ -50,6 +53,7 @@ struct Sm90GemmConfig {
   static constexpr int tile_m = Tile::m, tile_n = Tile::n;
   static constexpr bool pingpong = Schedule == Sm90Schedule::pingpong;
   static constexpr bool deferred = Schedule == Sm90Schedule::deferred;
+  static constexpr bool leading = Schedule == Sm90Schedule::leading;
   static constexpr int split = Schedule == Sm90Schedule::split_k ? 2 : 1;  ///< CTAs (a cluster) that share a tile along K
   static constexpr int consumers = 2;                                      ///< warpgroups that multiply
   static constexpr int threads = 128 * (1 + consumers);
@@ -61,7 +65,7 @@ struct Sm90GemmConfig {
   static_assert(!deferred || blocks_m * tile_n <= 256, "Sm90GemmConfig: registers for the deferred tile");
 
   static std::string name() {
-    constexpr const char* schedules[] = {"", "_deferred", "_pingpong", "_splitk2"};
+    constexpr const char* schedules[] = {"", "_deferred", "_pingpong", "_splitk2", "_leading"};
     return "sm90_gemm/" + std::to_string(tile_m) + "x" + std::to_string(tile_n) + schedules[static_cast<int>(Schedule)];
   }
 };
@@ -77,7 +81,8 @@ using Sm90GemmConfigs = ConfigList<Sm90GemmConfig<Sm90Tile<128, 256>, Sm90Schedu
                                    Sm90GemmConfig<Sm90Tile<128, 64>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<256, 144>, Sm90Schedule::cooperative>,  //
                                    Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::pingpong>,     //
-                                   Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::split_k>>;
+                                   Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::split_k>,      //
+                                   Sm90GemmConfig<Sm90Tile<256, 192>, Sm90Schedule::leading>>;
 
 namespace detail {
 
@@ -120,8 +125,13 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, G::threads
   }
 }
 
+/// The columns [begin, end) of the product that a launch makes.
+struct Sm90Columns {
+  int begin, end;
+};
+
 template <class Config, class Out, class Epilogue>
-void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmOptions& options,
+void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogue, Sm90Columns part, const GemmOptions& options,
                         const DeviceProperties& device, cudaStream_t stream) {
   using G = Sm90Gemm<Config, Out, Epilogue>;
   const std::uint64_t m = problem.m, n = problem.n, k = problem.k;
@@ -132,7 +142,7 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   Sm90Maps maps{};
   maps.x = operand_map(problem.x, m, problem.ldx, Config::tile_m);
   maps.w = operand_map(problem.w, n, problem.ldw, Config::tile_n);
-  const int last_rows = problem.m % Config::tile_m, last_columns = problem.n % Config::tile_n;
+  const int last_rows = problem.m % Config::tile_m, last_columns = (part.end - part.begin) % Config::tile_n;
   if (last_rows > 0) maps.last_x = operand_map(problem.x, m, problem.ldx, last_rows);
   if (last_columns > 0) maps.last_w = operand_map(problem.w, n, problem.ldw, last_columns);
   const bool tma_store = G::may_tma_store && is_aligned(problem.out, 16) && problem.ldo % 8 == 0;
@@ -152,11 +162,12 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   arguments.out = problem.out;
   arguments.ldo = problem.ldo;
   arguments.m = problem.m;
-  arguments.n = problem.n;
+  arguments.n = part.end;
+  arguments.first_column = part.begin;
   // A tail or a split counts on two k-blocks; what lies beyond K arrives as zeros.
   arguments.k_blocks = max_of(ceil_div(problem.k, sm90_block_k), Config::tail > 0 || Config::split > 1 ? 2 : 1);
   arguments.tile_rows = ceil_div(problem.m, Config::tile_m);
-  arguments.tile_columns = ceil_div(problem.n, Config::tile_n);
+  arguments.tile_columns = ceil_div(part.end - part.begin, Config::tile_n);
   arguments.by_group = Sm90Divisor(sm90_raster_rows * arguments.tile_columns);
   arguments.by_last = Sm90Divisor(max_of(arguments.tile_rows % sm90_raster_rows, 1));
   // TMA writes whole 16-byte pieces: the last chunk of an N that is no multiple of 8 would overwrite what follows the row.
@@ -210,9 +221,15 @@ bool sm90_gemm_is_compiled() {
 template <class Out, class Epilogue>
 void launch_sm90_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, int config_index, const GemmOptions& options,
                       const DeviceProperties& device, cudaStream_t stream) {
-  Sm90GemmConfigs::visit(config_index, [&](auto config) {
-    detail::launch_sm90_config<decltype(config)>(problem, epilogue, options, device, stream);
-  });
+  const auto run = [&](int index, detail::Sm90Columns part) {
+    Sm90GemmConfigs::visit(index, [&](auto config) {
+      detail::launch_sm90_config<decltype(config)>(problem, epilogue, part, options, device, stream);
+    });
+  };
+  if (config_index != detail::sm90_gemm_leading) return run(config_index, {0, problem.n});
+  const detail::Sm90GemmSplit split = detail::sm90_gemm_split(problem.m, problem.n, problem.k, device);
+  run(config_index, {0, split.columns});
+  if (split.columns < problem.n) run(split.rest, {split.columns, problem.n});
 }
 
 }  // namespace w8a8

@@ -49,6 +49,7 @@ struct Sm90GemmArguments {
   Out* out;
   std::int64_t ldo;
   int m, n, k_blocks;
+  int first_column;  ///< of the product; n is where its columns end
   int tile_rows, tile_columns;
   Sm90Divisor by_group, by_last;  ///< by the tiles of a raster group; by the rows of tiles of the last group
   int tma_columns;                ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
@@ -80,7 +81,11 @@ struct Sm90Gemm : Config {
   static constexpr int share_n = out_n / Config::split;  ///< those that a CTA finishes
   static constexpr bool may_tma_store = sizeof(Out) == 2;
   /// Columns of one TMA store (a warp stores 16 rows at a time), and how many stores of a warp are in flight.
-  static constexpr int store_columns = share_n % 64 == 0 ? 64 : share_n % 32 == 0 ? 32 : share_n % 48 == 0 ? 48 : share_n;
+  static constexpr int store_columns = Config::leading     ? 32 / ratio  // hardly a register is left
+                                       : share_n % 64 == 0 ? 64
+                                       : share_n % 32 == 0 ? 32
+                                       : share_n % 48 == 0 ? 48
+                                                           : share_n;
   static constexpr int store_buffers = store_columns >= 80 ? 1 : store_columns == 32 ? 3 : 2;
   static constexpr bool deferred = Config::deferred && may_tma_store;  // wider outputs would not fit the registers
   static constexpr int state_buffers = Config::pingpong ? Config::consumers : 1;
@@ -166,7 +171,7 @@ struct Sm90Work {
     const int group = arguments.by_group.divide(tile), rest = tile - group * rows * arguments.tile_columns;
     const int left = arguments.tile_rows - group * rows;
     const int column = left >= rows ? rest / rows : arguments.by_last.divide(rest);
-    return {(group * rows + rest - column * min_of(left, rows)) * G::tile_m, column * G::tile_n};
+    return {(group * rows + rest - column * min_of(left, rows)) * G::tile_m, arguments.first_column + column * G::tile_n};
   }
 };
 
