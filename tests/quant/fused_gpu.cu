@@ -141,7 +141,7 @@ void check_form(std::uint64_t seed) {
   if constexpr (F == Form::layer || F == Form::gelu_erf) {
     // More rows than the GPU holds CTAs: these walk.
     const std::int64_t multiprocessors = current_device().multiprocessors;
-    for (const auto& [ctas, columns] : {std::pair{8, 4096}, {4, 8192}, {2, 14336}}) {
+    for (const auto& [ctas, columns] : {std::pair{8, 4096}, {8, 1296}, {4, 8192}, {4, 4104}, {2, 14336}, {2, 8200}}) {
       check_shape<T, F>(random, ctas * multiprocessors + random.integer(1, 50), columns, true, {}, false);
     }
   }

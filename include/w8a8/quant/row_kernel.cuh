@@ -43,6 +43,8 @@ struct RowConfig {
   static constexpr bool leader = (Traits_ & 4) != 0 && warps > 1;
   /// A CTA walks over rows: while it computes one, the next is copied to shared memory.
   static constexpr bool walking = (Traits_ & 8) != 0;
+  /// Groups whose parameters are read before two sums are formed; of one sum all are.
+  static constexpr int early = static_cast<int>(Traits_ >> 4);
   static_assert(threads >= 16 && (threads & (threads - 1)) == 0, "the folding order of a row sum needs a power of two");
   static_assert(groups <= 16, "fold() folds up to sixteen");
   static_assert(rows == 1 || threads <= 32, "several rows a CTA: at most a warp each, so that no barrier is needed");
@@ -52,6 +54,7 @@ struct RowConfig {
                 "slot g mod 4096 belongs to one thread");
 };
 inline constexpr unsigned streamed_row = 1, full_row = 2, leading_warp = 4, walking_cta = 8;
+constexpr unsigned early_parameters(unsigned groups) { return groups << 4; }
 
 /// The next row of a CTA that walks.
 template <class Config, class Producer, bool = Config::walking>
@@ -258,16 +261,16 @@ W8A8_DEVICE void process_resident_row(const Producer& producer, const RowTask<Pr
   if constexpr (Producer::moment == Moment::none) {
     encode(cache);
   } else {
-    // Of two sums, the values are widened once and stay FP32, in place, and the parameters are read after the sums: registers do
-    // not suffice for both. Of one, they are read before it, which hides their latency.
+    // Parameters are best read before the sums, which hides their latency. Of two sums, the values are widened once and stay
+    // FP32, in place: registers do not suffice for both, and most parameters are read after the sums.
     constexpr bool in_place = Producer::moment == Moment::variance;
+    constexpr int early = in_place ? Config::early : Config::groups;
     Values value[Config::groups];
     typename Producer::Parameters parameters[Config::groups];
-    if constexpr (in_place) {
-      each_group([&](int i, std::int64_t, int) { value[i] = values_of(cache[i]); });
-    } else {
-      all_groups([&](int i, std::int64_t k, int count) { parameters[i] = producer.template parameters<true>(k, count); });
-    }
+    all_groups([&](int i, std::int64_t k, int count) {
+      if (i < early) parameters[i] = producer.template parameters<true>(k, count);
+    });
+    if constexpr (in_place) each_group([&](int i, std::int64_t, int) { value[i] = values_of(cache[i]); });
     const auto deviation = [&](int i) {
       if constexpr (in_place) {
         return value[i];
@@ -286,11 +289,8 @@ W8A8_DEVICE void process_resident_row(const Producer& producer, const RowTask<Pr
     const float reciprocal = row_reciprocal_deviation<Config, true>(producer, storage, lane, groups_of_thread);
     if constexpr (!in_place) kept();
     each_group([&](int i, std::int64_t k, int count) {
-      if constexpr (!in_place) {
-        value[i] = producer.finish(deviation(i), reciprocal, parameters[i]);
-      } else {
-        value[i] = producer.finish(deviation(i), reciprocal, producer.template parameters<true>(k, count));
-      }
+      if (i >= early) parameters[i] = producer.template parameters<true>(k, count);
+      value[i] = producer.finish(deviation(i), reciprocal, parameters[i]);
     });
     encode(value);
   }
@@ -459,9 +459,10 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
     }
   };
   // Where computing a row takes about as long as reading it, the two overlap in a CTA that walks.
-  const auto walk = [&](auto full) {
+  const auto walk = [&](auto full, auto config) {
     if constexpr (!Streams && Producer::heavy) {
-      return columns == decltype(full)::span && launch_walk<decltype(full)>(function, task, dependent_launch, stream);
+      if (columns == decltype(full)::span) return launch_walk<decltype(full)>(function, task, dependent_launch, stream);
+      return launch_walk<decltype(config)>(function, task, dependent_launch, stream);
     } else {
       return false;
     }
@@ -473,15 +474,20 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
         if (columns == Halves::span) return run(Halves{});
       }
       return run(RowConfig<32, 5, 4, 6>{});
-    case RowLayout::t256_2: return run(RowConfig<256, 2>{});
-    case RowLayout::t128_4:
-      if (walk(RowConfig < 128, 4, 1, two_sums ? 7 : 8, full_row | walking_cta > {})) return;
+    case RowLayout::t256_2: return run(RowConfig<256, 2, 1, 1, early_parameters(2)>{});
+    case RowLayout::t128_4: {
+      constexpr int ctas = two_sums ? 7 : 8;
+      if (walk(RowConfig<128, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<128, 4, 1, ctas, walking_cta>{})) return;
       return run_full(RowConfig<128, 4, 1, 8, full_row>{}, RowConfig<128, 4, 1, 8>{});
-    case RowLayout::t256_4:
-      if (walk(RowConfig < 256, 4, 1, two_sums ? 3 : 4, full_row | walking_cta > {})) return;
+    }
+    case RowLayout::t256_4: {
+      constexpr int ctas = two_sums ? 3 : 4;
+      if (walk(RowConfig<256, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<256, 4, 1, ctas, walking_cta>{})) return;
       return run_full(RowConfig<256, 4, 1, 4, full_row>{}, RowConfig<256, 4, 1, 4>{});
+    }
     case RowLayout::t256_7: {
-      if (walk(RowConfig<256, 7, 1, 2, full_row | walking_cta>{})) return;
+      constexpr unsigned walking = walking_cta | early_parameters(2);
+      if (walk(RowConfig<256, 7, 1, 2, full_row | walking>{}, RowConfig<256, 7, 1, 2, walking>{})) return;
       constexpr int ctas = Streams && !two_sums ? 2 : 3;
       constexpr unsigned leader = sums && !two_sums ? leading_warp : 0;
       return run_full(RowConfig<256, 7, 1, ctas, full_row | leader>{}, RowConfig<256, 7, 1, ctas, leader>{});
