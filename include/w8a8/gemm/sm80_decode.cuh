@@ -78,12 +78,13 @@ using Sm80DecodeConfigs = ConfigList<Sm80DecodeConfig<8, 32, 4, 4>,    // 0
                                      Sm80DecodeConfig<32, 64, 4, 4>,   // 8
                                      Sm80DecodeConfig<32, 112, 4, 3>,  // 9
                                      Sm80DecodeConfig<32, 64, 4, 2>,   // 10
-                                     Sm80DecodeConfig<48, 48, 4, 4>,   // 11
+                                     Sm80DecodeConfig<48, 48, 4, 3>,   // 11
                                      Sm80DecodeConfig<64, 32, 8, 2>,   // 12
                                      Sm80DecodeConfig<64, 48, 4, 3>,   // 13
                                      Sm80DecodeConfig<64, 64, 4, 3>,   // 14
                                      Sm80DecodeConfig<80, 48, 4, 3>,   // 15
-                                     Sm80DecodeConfig<96, 48, 4, 3>>;  // 16
+                                     Sm80DecodeConfig<88, 48, 4, 3>,   // 16
+                                     Sm80DecodeConfig<96, 48, 4, 3>>;  // 17
 
 namespace detail {
 

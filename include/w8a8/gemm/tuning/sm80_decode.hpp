@@ -28,12 +28,13 @@ inline constexpr Sm80DecodeTuning sm80_decode_tuning[] = {
     {32, 64, 4, 4},   // 8   M = 32: 8192x8192 19.09, 8192x28672 57.46
     {32, 112, 4, 3},  // 9   M = 32: 28672x4096 30.81
     {32, 64, 4, 2},   // 10  for devices with less than 164 KB of shared memory
-    {48, 48, 4, 4},   // 11  M = 48: 6144x4096 9.09, 28672x4096 32.87, 4304x1152 4.54
-    {64, 32, 8, 2},   // 12  M = 64: 4096x14336 18.26
+    {48, 48, 4, 3},   // 11  M = 33: 6144x4096 8.61; M = 48: 8.80 against 9.10 with four stages (28672x4096 32.87, 4304x1152 4.54)
+    {64, 32, 8, 2},   // 12  4096x14336: M = 48 17.37, M = 64 18.15
     {64, 48, 4, 3},   // 13  M = 64: 6144x4096 9.14, 4304x1152 5.02
-    {64, 64, 4, 3},   // 14  M = 64: 8192x8192 20.20, 8192x28672 59.64, 28672x4096 35.39
+    {64, 64, 4, 3},   // 14  M = 48: 8192x8192 19.82, 8192x28672 57.49; M = 64: 19.84, 59.64, 28672x4096 35.39
     {80, 48, 4, 3},   // 15  M = 80: 6144x4096 9.87, 4096x14336 24.83
-    {96, 48, 4, 3},   // 16  M = 96: 6144x4096 11.12, 4096x14336 28.52, 4304x1152 6.07
+    {88, 48, 4, 3},   // 16  M = 88: 6144x4096 10.45, 4096x14336 26.20, 4304x1152 5.77
+    {96, 48, 4, 3},   // 17  M = 96: 6144x4096 11.12, 4096x14336 28.52, 4304x1152 6.07
 };
 
 /// Bytes of shared memory that the configuration needs: its rings, and room for the epilogue's states.
@@ -86,7 +87,7 @@ inline int select_sm80_decode(int m, int n, int k, const DeviceProperties& devic
     if (channels <= 32 && !short_k) return first_that_fits(12);
     return m <= 48 ? first_that_fits(11) : channels <= 48 ? first_that_fits(13) : first_that_fits(14);
   }
-  return channels > 48 ? -1 : first_that_fits(m <= 80 ? 15 : 16);
+  return channels > 48 ? -1 : first_that_fits(m <= 80 ? 15 : m <= 88 ? 16 : 17);
 }
 
 }  // namespace w8a8
