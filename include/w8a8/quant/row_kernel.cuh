@@ -1,5 +1,6 @@
 // The row kernel: load, statistics, codes, one read of the input. `Threads` threads share a row and keep up to `Groups` groups of
-// it each in registers; longer rows are read once a pass. Every quantizer and every fused form is this kernel with another
+// it each in registers; longer rows are read once a pass. Where computing takes about as long as reading, a CTA walks over rows
+// and has the next one copied to shared memory meanwhile. Every quantizer and every fused form is this kernel with another
 // producer.
 #pragma once
 
