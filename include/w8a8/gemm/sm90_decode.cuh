@@ -1,9 +1,11 @@
 // Decode on Hopper, for the batches that are too large for sm80_decode and too small to hide the weight stream behind arithmetic.
 //
 // A CTA owns a tile of tokens x output channels and, in a cluster that splits K, one range of K. One producer thread keeps a deep
-// ring of TMA loads in flight; each consumer warpgroup multiplies 64 tokens (wgmma's M) with the tile's channels (its N). Tokens
-// as wgmma's M, although the weights are the larger operand: the channels a CTA takes are then free in steps of 16, which is what
-// fills a device of 132 SMs, nothing is multiplied in vain at M = 64 and 128, and accumulators are row-major as the output is.
+// ring of TMA loads in flight; each consumer warpgroup multiplies 64 rows of one operand (wgmma's M) with rows of the other (its
+// N). Up to 128 tokens those are wgmma's M, although the weights are the larger operand: the channels a CTA takes are then free
+// in steps of 16, which is what fills a device of 132 SMs, nothing is multiplied in vain at M = 64 and 128, and accumulators are
+// row-major as the output is. Beyond 128 tokens channels are wgmma's M: tokens then come in steps of 16 instead of 64, and fewer
+// warpgroups read the larger operand from shared memory again; the sums are transposed in registers before they are finished.
 //
 //          K ->   rank 0      rank 1                      Splitting K makes a CTA's tile wide, so that fewer bytes of tokens
 //   tokens    [ 64 x K/2 ] [ 64 x K/2 ]                   pass from L2 for every byte of weights. Each rank finally owns the
@@ -36,6 +38,7 @@
 #include "w8a8/ptx/cache_policy.cuh"
 #include "w8a8/ptx/cluster_memory.cuh"
 #include "w8a8/ptx/dependent_launch.cuh"
+#include "w8a8/ptx/matrix.cuh"
 #include "w8a8/ptx/mbarrier.cuh"
 #include "w8a8/ptx/tma.cuh"
 #include "w8a8/ptx/wgmma.cuh"
@@ -48,41 +51,58 @@
 
 namespace w8a8 {
 
-/// Tokens (64 or 128) and Channels of a CTA's tile; Splits CTAs, a cluster, share K; ChannelGroups consumer warpgroups share the
-/// channels of each 64 tokens; CtasPerSm CTAs share an SM's memory, of which the ring takes what is left.
-template <int Tokens, int Channels, int Splits, int ChannelGroups = 1, int CtasPerSm = 1>
+/// Which operand is wgmma's M, in steps of 64: the other one is its N, in steps of 16.
+enum class Sm90DecodeRows { tokens, channels };
+
+/// Tokens and Channels of a CTA's tile; Splits CTAs, a cluster, share K; ColumnGroups consumer warpgroups share wgmma's N of each
+/// 64 of its M; CtasPerSm CTAs share an SM's memory, of which the ring takes what is left.
+template <int Tokens, int Channels, int Splits, int ColumnGroups = 1, int CtasPerSm = 1,
+          Sm90DecodeRows Rows = Sm90DecodeRows::tokens>
 struct Sm90DecodeConfig {
   static constexpr int tokens = Tokens, channels = Channels, splits = Splits, ctas_per_sm = CtasPerSm;
-  static constexpr int token_groups = Tokens / 64, channel_groups = ChannelGroups;
-  static constexpr int consumers = 128 * token_groups * channel_groups;  ///< threads
-  static constexpr int threads = consumers + 32;                         ///< and the producer's warp
-  static constexpr int k_block = 128;                                    ///< bytes of K a stage: one 128-byte swizzle row
-  static constexpr int wgmma_n = Channels / ChannelGroups;
-  static constexpr int quads = wgmma_n / 16;  ///< of a thread's values: two channels each of two groups of eight, in one row
+  static constexpr bool token_rows = Rows == Sm90DecodeRows::tokens;
+  static constexpr int row_groups = (token_rows ? Tokens : Channels) / 64;
+  static constexpr int wgmma_n = (token_rows ? Channels : Tokens) / ColumnGroups;
+  static constexpr int consumers = 128 * row_groups * ColumnGroups;  ///< threads
+  static constexpr int threads = consumers + 32;                     ///< and the producer's warp
+  static constexpr int k_block = 128;                                ///< bytes of K a stage: one 128-byte swizzle row
+  static constexpr int quads = wgmma_n / 16;                         ///< of half a thread's values: sm90_decode_quad()
 
   static constexpr int exchange_bytes = (Splits - 1) * quads * consumers * 16;
   static constexpr int stage_bytes = (Tokens + Channels) * k_block;
   static constexpr int stages = min_of(16, (227 * 1024 / CtasPerSm - 5 * 1024 - exchange_bytes) / stage_bytes);
 
-  static_assert(Tokens % 64 == 0 && Channels % (16 * ChannelGroups) == 0 && Splits <= 2 && stages >= 3,
-                "Sm90DecodeConfig: tiles of 64 tokens, 16 channels a group, at most two splits, three stages of shared memory");
+  /// A warpgroup starts on a block of K before the one before it is finished, and so frees a slot of the ring a block later: with
+  /// fewer slots that costs more than the tensor cores' short wait.
+  static constexpr bool overlaps = stages >= 8;
+
+  static_assert((token_rows ? Tokens : Channels) % 64 == 0 && (token_rows ? Channels : Tokens) % (16 * ColumnGroups) == 0,
+                "Sm90DecodeConfig: wgmma's M comes in steps of 64, its N in steps of 16");
+  static_assert(Tokens <= 256 && Channels <= 256 && Splits <= 2 && stages >= 3,
+                "Sm90DecodeConfig: boxes of 256 rows, at most two splits, three stages of shared memory");
 
   static std::string name() {
-    return text("sm90_decode/", Tokens, "x", Channels, "_split", Splits, ChannelGroups > 1 ? text("_g", ChannelGroups) : "",
-                CtasPerSm > 1 ? text("_o", CtasPerSm) : "");
+    return text("sm90_decode/", Tokens, "x", Channels, "_split", Splits, ColumnGroups > 1 ? text("_g", ColumnGroups) : "",
+                CtasPerSm > 1 ? text("_o", CtasPerSm) : "", token_rows ? "" : "_swap");
   }
 };
 
 /// The shipped configurations; tuning/sm90_decode.hpp chooses among them.
-using Sm90DecodeConfigs = ConfigList<Sm90DecodeConfig<64, 48, 1>,          // 0
-                                     Sm90DecodeConfig<64, 96, 2, 2>,       // 1
-                                     Sm90DecodeConfig<64, 128, 2, 2>,      // 2
-                                     Sm90DecodeConfig<64, 112, 1, 1, 2>,   // 3
-                                     Sm90DecodeConfig<128, 48, 1>,         // 4
-                                     Sm90DecodeConfig<128, 64, 2>,         // 5
-                                     Sm90DecodeConfig<128, 128, 2>,        // 6
-                                     Sm90DecodeConfig<128, 112, 1, 1, 2>,  // 7
-                                     Sm90DecodeConfig<64, 96, 1, 2>>;      // 8
+using Sm90DecodeConfigs =
+    ConfigList<Sm90DecodeConfig<64, 48, 1>,          //
+               Sm90DecodeConfig<64, 64, 2>,          //
+               Sm90DecodeConfig<64, 128, 2, 2>,      //
+               Sm90DecodeConfig<64, 112, 1, 1, 2>,   //
+               Sm90DecodeConfig<64, 96, 1, 2>,       //
+               Sm90DecodeConfig<128, 64, 2>,         //
+               Sm90DecodeConfig<128, 128, 2>,        //
+               Sm90DecodeConfig<128, 112, 1, 1, 2>,  //
+               Sm90DecodeConfig<64, 144, 1>,         //
+               Sm90DecodeConfig<160, 64, 2, 2, 1, Sm90DecodeRows::channels>,
+               Sm90DecodeConfig<96, 64, 1, 1, 1, Sm90DecodeRows::channels>,
+               Sm90DecodeConfig<112, 64, 1, 1, 1, Sm90DecodeRows::channels>,
+               Sm90DecodeConfig<128, 64, 1, 1, 1, Sm90DecodeRows::channels>, Sm90DecodeConfig<192, 128, 2>,  //
+               Sm90DecodeConfig<160, 128, 2, 1, 1, Sm90DecodeRows::channels>>;
 
 namespace detail {
 
@@ -102,6 +122,12 @@ struct Sm90DecodeStorage {
   typename Epilogue::RowState rows[Config::tokens];
 };
 
+// How a problem is cut into tiles of equal height and width, the last ones aside.
+struct Sm90DecodeTiling {
+  int tokens, token_tiles;
+  int channels;
+};
+
 // Where a CTA's tile lies.
 struct Sm90DecodeTile {
   int m0, n0;               // first token and channel
@@ -110,26 +136,26 @@ struct Sm90DecodeTile {
 };
 
 template <class Config>
-W8A8_DEVICE Sm90DecodeTile sm90_decode_tile(int m, int n, int k, int channels_per_cta, int token_tiles) {
+W8A8_DEVICE Sm90DecodeTile sm90_decode_tile(int m, int n, int k, const Sm90DecodeTiling& tiling) {
   const int cluster = blockIdx.x / Config::splits, rank = blockIdx.x % Config::splits;
-  const int stripe = token_tiles == 1 ? cluster : cluster / token_tiles;
+  const int stripe = tiling.token_tiles == 1 ? cluster : cluster / tiling.token_tiles;
   Sm90DecodeTile tile;
-  tile.m0 = (cluster - stripe * token_tiles) * Config::tokens;
-  tile.n0 = stripe * channels_per_cta;
-  tile.rows = min_of(m - tile.m0, Config::tokens);
-  tile.columns = min_of(n - tile.n0, channels_per_cta);
+  tile.m0 = (cluster - stripe * tiling.token_tiles) * tiling.tokens;
+  tile.n0 = stripe * tiling.channels;
+  tile.rows = min_of(m - tile.m0, tiling.tokens);
+  tile.columns = min_of(n - tile.n0, tiling.channels);
   const int blocks = ceil_div(k, Config::k_block), each = ceil_div(blocks, Config::splits);
   tile.first_block = min_of(rank * each, blocks);
   tile.blocks = min_of(blocks - tile.first_block, each);
   return tile;
 }
 
-// One thread: all loads. Tokens go first in a stage, because TMA works in order and weights come from further away. `box_rows`:
-// rows of 128 bytes that a stage receives, tokens and weights together.
+// One thread: all loads. Tokens go first in a stage, because TMA works in order and weights come from further away. x_map's box
+// has the tile's rows, w_map's the tiling's channels.
 template <class Config, class Storage>
 W8A8_DEVICE void produce_sm90_decode(Storage& storage, const CUtensorMap* x_map, const CUtensorMap* w_map,
-                                     const Sm90DecodeTile& tile, int box_rows, bool dependent_launch) {
-  const std::uint32_t bytes = box_rows * Config::k_block;
+                                     const Sm90DecodeTile& tile, int box_channels, bool dependent_launch) {
+  const std::uint32_t bytes = (tile.rows + box_channels) * Config::k_block;
   const auto load_tokens = [&](int slot, int block) {
     ptx::tma_load_2d(ptx::shared_address(storage.ring[slot].tokens), x_map, ptx::shared_address(&storage.full[slot]),
                      (tile.first_block + block) * Config::k_block, tile.m0, ptx::evict_last);
@@ -158,35 +184,73 @@ W8A8_DEVICE void produce_sm90_decode(Storage& storage, const CUtensorMap* x_map,
   if (dependent_launch) ptx::griddepcontrol_launch_dependents();
 }
 
-// A consumer warpgroup's sums over this rank's range of K: 64 tokens x wgmma_n channels.
+// A consumer warpgroup's sums over this rank's range of K: 64 tokens x wgmma_n channels, or 64 channels x wgmma_n tokens. Where a
+// block is multiplied before the one before it is finished, the compiler must not see other writes to the accumulators.
 template <class Config, class Storage>
-W8A8_DEVICE void multiply_sm90_decode(Storage& storage, int blocks, int token_group, int channel_group,
+W8A8_DEVICE void multiply_sm90_decode(Storage& storage, int blocks, int row_group, int column_group,
                                       std::int32_t (&accumulator)[Config::wgmma_n / 2]) {
+  const auto release = [&](int slot) {
+    if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(ptx::shared_address(&storage.empty[slot]));
+  };
+  if constexpr (!Config::overlaps) {
+    W8A8_UNROLL
+    for (int v = 0; v < Config::wgmma_n / 2; ++v) accumulator[v] = 0;
+  }
   for (int i = 0, slot = 0, parity = 0; i < blocks; ++i) {
     ptx::mbarrier_wait_parity(ptx::shared_address(&storage.full[slot]), parity);
     const auto& stage = storage.ring[slot];
-    const std::uint64_t a = ptx::wgmma_descriptor(ptx::shared_address(stage.tokens[64 * token_group]));
-    const std::uint64_t b = ptx::wgmma_descriptor(ptx::shared_address(stage.weights[Config::wgmma_n * channel_group]));
+    const auto* const rows = Config::token_rows ? stage.tokens : stage.weights;
+    const auto* const columns = Config::token_rows ? stage.weights : stage.tokens;
+    const std::uint64_t a = ptx::wgmma_descriptor(ptx::shared_address(rows[64 * row_group]));
+    const std::uint64_t b = ptx::wgmma_descriptor(ptx::shared_address(columns[Config::wgmma_n * column_group]));
     ptx::wgmma_fence();
     W8A8_UNROLL
-    for (int k = 0; k < Config::k_block / 32; ++k) ptx::Wgmma<Config::wgmma_n>::mma(accumulator, a + 2 * k, b + 2 * k, 1);
+    for (int k = 0; k < Config::k_block / 32; ++k) {
+      ptx::Wgmma<Config::wgmma_n>::mma(accumulator, a + 2 * k, b + 2 * k, !Config::overlaps || i > 0 || k > 0);
+    }
     ptx::wgmma_commit_group();
-    ptx::wgmma_wait_group<0>();  // not one behind: a slot freed a block later costs more than the tensor cores' short wait
-    if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(ptx::shared_address(&storage.empty[slot]));
+    if constexpr (Config::overlaps) {
+      ptx::wgmma_wait_group<1>();
+      if (i > 0) release(slot > 0 ? slot - 1 : Config::stages - 1);
+    } else {
+      ptx::wgmma_wait_group<0>();
+      release(slot);
+    }
     if (++slot == Config::stages) slot = 0, parity ^= 1;
   }
+  ptx::wgmma_wait_group<0>();
   W8A8_UNROLL
-  for (int v = 0; v < Config::wgmma_n / 2; ++v) ptx::wgmma_touch(accumulator[v]);
+  for (int v = 0; v < Config::wgmma_n / 2; ++v) {
+    ptx::wgmma_touch(accumulator[v]);
+    if (Config::overlaps && blocks == 0) accumulator[v] = 0;
+  }
 }
 
-// Quad q of a thread's values in one of its two rows (0: lane / 4, 1: eight below): two neighbouring channels, and the two eight
-// channels on.
+// Quad q of one half of a thread's sums: its four of 8 tokens x 16 channels. Tokens as wgmma's M: the half is one of the thread's
+// two rows (lane / 4, and eight below), the quad two neighbouring channels and the two eight channels on. Channels as wgmma's M:
+// the half is every second eight tokens, the quad two neighbouring tokens of channel lane / 4, and those of the channel eight
+// below.
 template <class Config>
 W8A8_DEVICE void sm90_decode_quad(const std::int32_t (&accumulator)[Config::wgmma_n / 2], int q, bool lower,
                                   std::int32_t (&quad)[4]) {
   const std::int32_t* const v = accumulator + 8 * q;
-  quad[0] = lower ? v[2] : v[0], quad[1] = lower ? v[3] : v[1];
-  quad[2] = lower ? v[6] : v[4], quad[3] = lower ? v[7] : v[5];
+  constexpr int step = Config::token_rows ? 2 : 4, second = Config::token_rows ? 4 : 2;
+  W8A8_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const int at = i % 2 + i / 2 * second;
+    quad[i] = lower ? v[at + step] : v[at];
+  }
+}
+
+// Makes of a warp's quads with channels as wgmma's M those with tokens as it: transposes two 8x8 matrices of 32-bit values, by
+// halves.
+W8A8_DEVICE void transpose_sm90_decode_quad(std::int32_t (&quad)[4]) {
+  W8A8_UNROLL
+  for (int i = 0; i < 4; i += 2) {
+    const std::uint32_t low = ptx::movmatrix_trans(__byte_perm(quad[i], quad[i + 1], 0x5410));
+    const std::uint32_t high = ptx::movmatrix_trans(__byte_perm(quad[i], quad[i + 1], 0x7632));
+    quad[i] = __byte_perm(low, high, 0x5410), quad[i + 1] = __byte_perm(low, high, 0x7632);
+  }
 }
 
 // Sends the partial sums of the rows that the cluster's other CTA owns.
@@ -229,19 +293,20 @@ W8A8_DEVICE void finish_sm90_decode_quad(const Sm90DecodeStorage<Config, Epilogu
 
 template <class Config, class Out, class Epilogue>
 __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::threads), arch::has_wgmma ? Config::ctas_per_sm : 1)
-    sm90_decode_kernel(const __grid_constant__ GemmProblem<Out> problem, int channels_per_cta, int token_tiles, int box_rows,
-                       bool dependent_launch, const __grid_constant__ Epilogue epilogue,
-                       const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map) {
+    sm90_decode_kernel(const __grid_constant__ GemmProblem<Out> problem, const Sm90DecodeTiling tiling, bool dependent_launch,
+                       const __grid_constant__ Epilogue epilogue, const __grid_constant__ CUtensorMap x_map,
+                       const __grid_constant__ CUtensorMap last_x_map, const __grid_constant__ CUtensorMap w_map) {
   if constexpr (arch::has_wgmma) {
     using Storage = Sm90DecodeStorage<Config, Epilogue>;
     extern __shared__ __align__(1024) std::uint8_t shared_bytes[];
     Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const Sm90DecodeTile tile = sm90_decode_tile<Config>(problem.m, problem.n, problem.k, channels_per_cta, token_tiles);
+    const Sm90DecodeTile tile = sm90_decode_tile<Config>(problem.m, problem.n, problem.k, tiling);
+    const CUtensorMap* const x_box = tile.rows == tiling.tokens ? &x_map : &last_x_map;
 
     if (warp == Config::consumers / 32 && lane == 0) {
       ptx::prefetch_tensormap(&w_map);
-      ptx::prefetch_tensormap(&x_map);
+      ptx::prefetch_tensormap(x_box);
       for (int s = 0; s < Config::stages; ++s) {
         ptx::mbarrier_init(ptx::shared_address(&storage.full[s]), 1);
         ptx::mbarrier_init(ptx::shared_address(&storage.empty[s]), Config::consumers / 32);
@@ -262,7 +327,7 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
     if (Config::splits > 1) ptx::cluster_arrive_relaxed();  // the matching wait comes before the first st.async
 
     if (warp == Config::consumers / 32) {
-      if (lane == 0) produce_sm90_decode<Config>(storage, &x_map, &w_map, tile, box_rows, dependent_launch);
+      if (lane == 0) produce_sm90_decode<Config>(storage, x_box, &w_map, tile, tiling.channels, dependent_launch);
       __syncwarp();
       if (Config::splits > 1) ptx::cluster_wait();
       return;
@@ -274,9 +339,9 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
     W8A8_NO_UNROLL
     for (int i = threadIdx.x; i < tile.rows; i += Config::consumers) storage.rows[i] = epilogue.row(tile.m0 + i);
 
-    const int group = warp / 4, token_group = group % Config::token_groups, channel_group = group / Config::token_groups;
-    std::int32_t accumulator[Config::wgmma_n / 2] = {};
-    multiply_sm90_decode<Config>(storage, tile.blocks, token_group, channel_group, accumulator);
+    const int group = warp / 4, row_group = group % Config::row_groups, column_group = group / Config::row_groups;
+    std::int32_t accumulator[Config::wgmma_n / 2];
+    multiply_sm90_decode<Config>(storage, tile.blocks, row_group, column_group, accumulator);
 
     const int rank = blockIdx.x % Config::splits;
     if constexpr (Config::splits > 1) {
@@ -287,8 +352,10 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
     if constexpr (Config::splits > 1) ptx::mbarrier_wait_parity_cluster(ptx::shared_address(&storage.exchanged), 0);
     constexpr int halves = Config::splits > 1 ? 1 : 2, outputs = is_gated_v<Epilogue> ? 2 : 4;
     Out out[halves][Config::quads][outputs];
-    const int first_row = 64 * token_group + 16 * (warp % 4) + lane / 4 + (Config::splits > 1 ? 8 * rank : 0);
-    const int first_column = Config::wgmma_n * channel_group;
+    const int along_m = 64 * row_group + 16 * (warp % 4), along_n = Config::wgmma_n * column_group;  // of wgmma
+    const int first_row = (Config::token_rows ? along_m : along_n) + lane / 4 + (Config::splits > 1 ? 8 * rank : 0);
+    const int first_column = Config::token_rows ? along_n : along_m;
+    constexpr int row_step = Config::token_rows ? 0 : 16, column_step = Config::token_rows ? 16 : 0;  // from quad to quad
     W8A8_UNROLL
     for (int half = 0; half < halves; ++half) {
       W8A8_UNROLL
@@ -299,8 +366,9 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
           const int4 part = *reinterpret_cast<const int4*>(storage.exchange[q][threadIdx.x]);
           sum[0] += part.x, sum[1] += part.y, sum[2] += part.z, sum[3] += part.w;
         }
-        finish_sm90_decode_quad<Config>(storage, epilogue, tile, first_row + 8 * half, first_column + 16 * q + lane % 4 * 2, sum,
-                                        out[half][q]);
+        if constexpr (!Config::token_rows) transpose_sm90_decode_quad(sum);
+        finish_sm90_decode_quad<Config>(storage, epilogue, tile, first_row + row_step * q + 8 * half,
+                                        first_column + column_step * q + lane % 4 * 2, sum, out[half][q]);
       }
     }
     // Which of a quad's 16 channels (gated: eight outputs) a lane stores first.
@@ -309,7 +377,8 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, Config::th
     for (int half = 0; half < halves; ++half) {
       W8A8_UNROLL
       for (int q = 0; q < Config::quads; ++q) {
-        const int row = first_row + 8 * half, column = (first_column + 16 * q) / (is_gated_v<Epilogue> ? 2 : 1) + own;
+        const int row = first_row + row_step * q + 8 * half;
+        const int column = (first_column + column_step * q) / (is_gated_v<Epilogue> ? 2 : 1) + own;
         if (row >= tile.rows) continue;
         store_neighbours(problem.out + (tile.m0 + row) * problem.ldo + tile.n0 / (is_gated_v<Epilogue> ? 2 : 1) + column,
                          out[half][q], tile.columns / (is_gated_v<Epilogue> ? 2 : 1) - column);
@@ -345,13 +414,16 @@ void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
     using Storage = detail::Sm90DecodeStorage<Config, Epilogue>;
     static_assert(sizeof(Storage) * Config::ctas_per_sm <= 227 * 1024,
                   "sm90_decode: the epilogue's states exceed the shared memory");
-    const int token_tiles = ceil_div(problem.m, Config::tokens);
-    const int channels = sm90_decode_channels_per_cta(problem.n, Config::channels, Config::splits, Config::ctas_per_sm,
-                                                      token_tiles, is_gated_v<Epilogue> ? 2 * layout::gate_block : 8, device);
-    // No box is taller than the matrix: rows outside are filled with zeros, and that was measured to halve the speed of the
-    // loads. What the ring holds in the rows of tokens that do not exist only reaches outputs that do not exist.
-    const int token_rows = min_of(problem.m, Config::tokens);
-    CUtensorMap x_map{}, w_map{};
+    // Tiles of tokens are equally high, to eight tokens, as far as that goes.
+    detail::Sm90DecodeTiling tiling;
+    tiling.tokens = sm90_decode_tokens_per_cta(problem.m, Config::tokens);
+    tiling.token_tiles = ceil_div(problem.m, tiling.tokens);
+    tiling.channels = sm90_decode_channels_per_cta(problem.n, Config::channels, Config::splits, Config::ctas_per_sm,
+                                                   tiling.token_tiles, is_gated_v<Epilogue> ? 2 * layout::gate_block : 8, device);
+    // No box of tokens is taller than its tile: rows outside of the matrix are filled with zeros, and that was measured to halve
+    // the speed of the loads. What the ring holds in the rows of tokens that do not exist only reaches outputs that do not exist.
+    const int last_tokens = problem.m - (tiling.token_tiles - 1) * tiling.tokens;
+    CUtensorMap x_map{}, last_x_map{}, w_map{};
     if (problem.k > 0) {  // without it there is nothing to load, and perhaps no pointer
       const auto map = [&](const std::int8_t* matrix, int rows, std::int64_t stride, int box_rows) {
         return encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT8, matrix,
@@ -359,19 +431,20 @@ void launch_sm90_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
                                     {static_cast<std::uint64_t>(stride)}, {Config::k_block, static_cast<std::uint32_t>(box_rows)},
                                     {CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B});
       };
-      x_map = map(problem.x, problem.m, problem.ldx, token_rows);
-      w_map = map(problem.w, problem.n, problem.ldw, channels);
+      x_map = map(problem.x, problem.m, problem.ldx, tiling.tokens);
+      if (last_tokens < tiling.tokens) last_x_map = map(problem.x, problem.m, problem.ldx, last_tokens);
+      w_map = map(problem.w, problem.n, problem.ldw, tiling.channels);
     }
     LaunchConfig launch_config;
     launch_config.grid =
-        static_cast<unsigned>(ceil_div(problem.n, channels)) * static_cast<unsigned>(token_tiles * Config::splits);
+        static_cast<unsigned>(ceil_div(problem.n, tiling.channels)) * static_cast<unsigned>(tiling.token_tiles * Config::splits);
     launch_config.block = Config::threads;
     launch_config.cluster = Config::splits;
     launch_config.shared_bytes = sizeof(Storage);
     launch_config.dependent_launch = options.dependent_launch;
     launch_config.stream = stream;
-    launch("sm90_decode", detail::sm90_decode_kernel<Config, Out, Epilogue>, launch_config, problem, channels, token_tiles,
-           token_rows + channels, options.dependent_launch, epilogue, x_map, w_map);
+    launch("sm90_decode", detail::sm90_decode_kernel<Config, Out, Epilogue>, launch_config, problem, tiling,
+           options.dependent_launch, epilogue, x_map, last_x_map, w_map);
   });
 }
 

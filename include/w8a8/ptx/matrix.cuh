@@ -1,5 +1,5 @@
-// ldmatrix and stmatrix: 8x8 matrices of 16-bit elements between shared memory and a warp's registers.
-// PTX ISA, "Warp-Level Matrix Instructions: ldmatrix" (sm_75) and "stmatrix" (sm_90).
+// ldmatrix, stmatrix, movmatrix: 8x8 matrices of 16-bit elements between shared memory and a warp's registers.
+// PTX ISA, "Warp-Level Matrix Instructions: ldmatrix" (sm_75), "movmatrix" (sm_75) and "stmatrix" (sm_90).
 #pragma once
 
 #include <cstdint>
@@ -39,6 +39,13 @@ W8A8_DEVICE void stmatrix_x4_trans(std::uint32_t address, std::uint32_t r0, std:
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1), "r"(r2),
                "r"(r3)
                : "memory");
+}
+
+/// The transpose of an 8x8 matrix: lane l holds elements 2 * (l % 4) and the next of row l / 4, before and after.
+W8A8_DEVICE std::uint32_t movmatrix_trans(std::uint32_t r) {
+  std::uint32_t transposed;
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(r));
+  return transposed;
 }
 
 }  // namespace w8a8::ptx

@@ -22,7 +22,7 @@ inline std::array<GpuKernel, 4> kernel_preference(Kernel family, int m, int n, i
   constexpr GpuKernel gemm90 = GpuKernel::sm90_gemm, decode90 = GpuKernel::sm90_decode;
   if (family == Kernel::sm80) return {decode80, gemm80, gemm80, gemm80};
   if (family == Kernel::sm90) {
-    if (m <= sm90_decode_maximum_m(n, k, device)) return {decode90, gemm90, gemm90, gemm90};
+    if (prefer_sm90_decode_to_gemm(m, n, k, device)) return {decode90, gemm90, gemm90, gemm90};
     return {gemm90, decode90, decode90, decode90};
   }
   if (prefer_sm90_decode(m, n, k, device)) return {decode90, gemm90, decode80, gemm80};
