@@ -72,8 +72,15 @@ TEST_CASE("asymmetric layer: what does not fit is named", "[nn]") {
   const auto layer = Layer::from_linear(linear);
   const auto x = normal_tensor<half, 2>(random, {2, 4});
   auto y = poisoned<half, 2>({2, 3});
-  Tensor<std::byte, 1, Host> workspace({100});
-  CHECK(contains(error_text([&] { layer.forward(x.view(), y.view(), workspace.view()); }), "argument 'workspace'"));
+  const auto bytes = static_cast<std::int64_t>(layer.forward_workspace_bytes(2));
+  Tensor<std::byte, 1, Host> workspace({bytes});
+  const auto refused = [&](std::byte* data, std::int64_t size) {
+    return error_text([&] { layer.forward(x.view(), y.view(), VectorView<std::byte, Host>(data, {size})); });
+  };
+  CHECK(contains(refused(workspace.data(), 100), text("expected ", bytes, " bytes (forward_workspace_bytes(2)), got 100")));
+  CHECK(contains(refused(workspace.data(), bytes - 1),
+                 text("expected ", bytes, " bytes (forward_workspace_bytes(2)), got ", bytes - 1)));
+  CHECK(contains(refused(nullptr, bytes), "argument 'workspace': expected a pointer to its bytes, got nullptr"));
 }
 
 TEST_CASE("channel maxima: what each layer sees, and the model as it was", "[nn]") {

@@ -6,6 +6,7 @@
 
 #include "nn/layer_data.hpp"
 #include "support/catch.hpp"
+#include "support/compare.hpp"
 #include "support/error_text.hpp"
 #include "w8a8/nn/w8a8_linear.hpp"
 
@@ -81,6 +82,31 @@ TEST_CASE("layers: null and misaligned matrices, wrong options", "[nn]") {
   CHECK(contains(error_text([&] { layer.forward(x.view(), y.view(), workspace.view(), options); }), "argument 'options.kernel'"));
 }
 
+TEST_CASE("layers: a bias that is no pointer is not taken for none", "[nn]") {
+  Random random(6);
+  const auto linear = random_linear<half>(random, 8, 4);
+  const std::vector<std::int8_t> codes(16);
+  const std::vector<float> scale = {1.0f, 1.0f};
+  const MatrixView<const std::int8_t, Host> x(codes.data(), {2, 8});
+  const VectorView<const half, Host> null(nullptr, {4});
+  auto y = poisoned<half, 2>({2, 4});
+  const auto before = values(y);
+  CHECK(error_text([&] {
+          Layer::from_linear(linear).apply_weights_bias(x, VectorView<const float, Host>(scale.data(), {2}), y.view(), null);
+        }) == "w8a8::apply_weights_bias: argument 'added': expected a pointer to its elements, got nullptr");
+  CHECK(error_text([&] { W8A8OF16LinearStaticScale<half, Host>::from_linear(linear).apply_weights_bias(x, y.view(), null); }) ==
+        "w8a8::apply_weights_bias: argument 'added': expected a pointer to its elements, got nullptr");
+  CHECK(difference(before, values(y)) == "");
+}
+
+TEST_CASE("layers: more tokens than a call takes", "[nn]") {
+  Random random(7);
+  const auto layer = Layer::from_linear(random_linear<half>(random, 8, 4));
+  CHECK(layer.forward_workspace_bytes(0x7fffffff) > std::size_t{0x7fffffff} * 8);
+  CHECK(error_text([&] { layer.forward_workspace_bytes(std::int64_t{1} << 62); }) ==
+        "w8a8::forward_workspace_bytes: argument 'tokens': expected at most 2147483647, got 4611686018427387904");
+}
+
 TEST_CASE("layers: K beyond what int32 can sum is refused before anything runs", "[nn]") {
   Random random(4);
   const auto layer = Layer::from_linear(random_linear<half>(random, maximum_k + 1, 1, false));
@@ -107,6 +133,16 @@ TEST_CASE("layers: what cannot be quantized", "[nn]") {
   for (int i = 5; i < 8; ++i) {
     CHECK(contains(error_text([&] { Layer::from_linear(a, false, VectorView<const float, Host>(scales.data() + i, {1})); }),
                    "'s1_scale'"));
+  }
+  const std::vector<float> ones(4, 1.0f);
+  const VectorView<const float, Host> given(ones.data(), {4});
+  nn::LinearView<half, Host> transposed = nn::linear_view(a);
+  transposed.weight = MatrixView<const half, Host>(a.weight.data(), {4, 8}, {1, 4});
+  nn::LinearView<half, Host> null = nn::linear_view(a);
+  null.weight = MatrixView<const half, Host>(nullptr, {4, 8});
+  for (const auto& scale : {VectorView<const float, Host>(), given}) {
+    CHECK(contains(error_text([&] { Layer::from_linear(transposed, false, scale); }), "expected contiguous rows"));
+    CHECK(contains(error_text([&] { Layer::from_linear(null, false, scale); }), "expected a pointer to its elements"));
   }
   nn::LinearView<half, Host> wrong = nn::linear_view(a);
   wrong.bias = VectorView<const half, Host>(a.bias.data(), {3});

@@ -214,6 +214,10 @@ TEST_CASE("layers: query, key and value of different width in one", "[nn]") {
   const auto scaled = Layer::from_qkv(q, k, v, false, VectorView<const float, Host>(given.data(), {49}));
   CHECK(difference(given, values(scaled.dequant_scale)) == "");
   CHECK(scaled.weight(33, 5) == quantize_value(to_float(k.weight(1, 5)), inverse_scale(given[33]), 127));
+  std::vector<float> spread(98, -1.0f);
+  for (std::size_t i = 0; i < given.size(); ++i) spread[2 * i] = given[i];
+  const auto strided = Layer::from_qkv(q, k, v, false, VectorView<const float, Host>(spread.data(), {49}, {2}));
+  CHECK(difference(given, values(strided.dequant_scale)) == "");
 }
 
 TEST_CASE("layers: given channel scales, quantized in FP32 with the scale as stored", "[nn]") {

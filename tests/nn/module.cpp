@@ -267,6 +267,14 @@ TEST_CASE("modules: shapes that disagree and null children", "[nn]") {
   auto y = poisoned<float, 2>({2, 10});
   Tensor<std::byte, 1, Host> workspace({16});
   CHECK(contains(error_text([&] { model->forward(x.view(), y.view(), workspace.view(), nullptr); }), "argument 'workspace'"));
+  Tensor<std::byte, 1, Host> enough({static_cast<std::int64_t>(model->workspace_bytes(2, 48)) + 4});
+  const auto refused = [&](std::byte* data, std::int64_t size, const MatrixView<float, Host>& to) {
+    return error_text([&] { model->forward(x.view(), to, VectorView<std::byte, Host>(data, {size}), nullptr); });
+  };
+  CHECK(contains(refused(nullptr, enough.size(), y.view()), "Sequential::forward: argument 'workspace': expected a pointer"));
+  CHECK(contains(refused(enough.data() + 4, enough.size() - 4, y.view()), "expected an address aligned to 16 bytes"));
+  CHECK(contains(refused(enough.data(), enough.size(), MatrixView<float, Host>(y.data(), {2, 9})),
+                 "Sequential::forward: argument 'output_buffer': expected shape 2x10, got shape 2x9"));
   nn::Sequential<float, Host> sequence;
   CHECK(contains(error_text([&] { sequence.append(nullptr); }), "argument 'module': expected a module, got null"));
   CHECK(contains(error_text([&] { sequence.forward(x.view(), y.view(), workspace.view(), nullptr); }),

@@ -65,6 +65,24 @@ TEST_CASE("projections: fused and separate INT8 layers give the same bits", "[nn
   CHECK(dynamic_cast<nn::Linear<half, Host>*>(nn::find_module(kept, "0.k_proj").get()) != nullptr);
 }
 
+TEST_CASE("projections: what does not fit is refused before one of them writes", "[nn]") {
+  Random random(12);
+  nn::Projections<half, Host> projections;
+  projections.append("k", linear_module<half, Host>(random, 16, 3));
+  projections.append("v", std::make_unique<nn::QuantizedLinear<half, Host>>(
+                              W8A8OF16LinearDynamicInputScale<half, Host>::from_linear(random_linear<half>(random, 16, 4))));
+  const auto x = normal_tensor<half, 2>(random, {2, 16});
+  auto wide = poisoned<half, 2>({2, 14});
+  const auto before = values(wide);
+  Tensor<std::byte, 1, Host> workspace({static_cast<std::int64_t>(projections.workspace_bytes(2, 16))});
+  const auto refused = [&](const MatrixView<half, Host>& y, std::int64_t bytes) {
+    return error_text([&] { projections.forward(x.view(), y, VectorView<std::byte, Host>(workspace.data(), {bytes}), nullptr); });
+  };
+  CHECK(contains(refused(MatrixView<half, Host>(wide.data(), {2, 7}), 8), "Projections::forward: argument 'workspace'"));
+  CHECK(contains(refused(MatrixView<half, Host>(wide.data(), {2, 7}, {14, 2}), workspace.size()), "expected contiguous rows"));
+  CHECK(difference(before, values(wide)) == "");
+}
+
 TEST_CASE("projections: one state dict for fused and separate layers", "[nn][io]") {
   const TemporaryDirectory directory;
   Random random(4);

@@ -120,13 +120,7 @@ class W8A8OF16LinearAsymmetricInput : public detail::W8A8Linear<Params, Space, S
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
     const std::int64_t tokens = input.extent(0) * (Rank == 3 ? input.extent(1) : 1);
-    const auto zeros = static_cast<std::int64_t>(zero_bytes(tokens)), rest = workspace.size() - zeros;
-    if (rest < 0) {
-      throw Error("forward", "workspace", text(forward_workspace_bytes(tokens), " bytes (forward_workspace_bytes(", tokens, "))"),
-                  text(workspace.size(), " bytes"));
-    }
-    const auto call = this->prepare(input, output_buffer, this->out_features(),
-                                    {workspace.data() + zeros, {rest}, {workspace.stride(0)}}, options);
+    const auto call = this->prepare(input, output_buffer, this->out_features(), workspace, options, zero_bytes(tokens));
     const auto& scratch = call.scratch;
     const VectorView<std::int32_t, Space> zero_point(reinterpret_cast<std::int32_t*>(workspace.data()), {tokens});
     const auto affine = ZeroPoint(zero_point, weight_row_sum.view()) | Dequantize(scratch.scales, this->dequant_scale.view()) |

@@ -91,13 +91,7 @@ class FakeW8A8Linear : public nn::Module<T, Space> {
                const VectorView<std::byte, Space>& workspace, cudaStream_t stream = nullptr) const override {
     detail::check_tokens("FakeW8A8Linear::forward", input, output, in_features(), out_features());
     const std::size_t needed = workspace_bytes(input.extent(0), in_features());
-    if (static_cast<std::size_t>(workspace.size()) < needed) {
-      throw Error("FakeW8A8Linear::forward", "workspace", text(needed, " bytes"), text(workspace.size(), " bytes"));
-    }
-    if (!is_aligned(workspace.data(), 16)) {
-      throw Error("FakeW8A8Linear::forward", "workspace", "an address aligned to 16 bytes",
-                  text(static_cast<const void*>(workspace.data())));
-    }
+    detail::check_workspace("FakeW8A8Linear::forward", workspace, needed, 16);
     const MatrixView<Weight, Space> rounded(reinterpret_cast<Weight*>(workspace.data()), input.shape());
     QuantizeOptions options;
     options.bits = wbit;

@@ -127,9 +127,7 @@ class GatedProjections : public Module<T, Space>, public Fusible<T, Space> {
       throw Error(function, "Space", "Host, or one layer made by nn::quantize with Fuse::yes", "Device");
     } else {
       const std::size_t used = up_bytes(tokens, input.extent(1)), needed = workspace_bytes(tokens, input.extent(1));
-      if (static_cast<std::size_t>(workspace.size()) < needed) {
-        throw Error(function, "workspace", text(needed, " bytes"), text(workspace.size(), " bytes"));
-      }
+      w8a8::detail::check_workspace(function, workspace, needed, 16);
       const MatrixView<T, Host> up(reinterpret_cast<T*>(workspace.data()), {tokens, features});
       const VectorView<std::byte, Host> rest(workspace.data() + used, {workspace.size() - static_cast<std::int64_t>(used)});
       gate_->forward(input, output, rest, stream);

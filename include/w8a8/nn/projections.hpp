@@ -64,12 +64,14 @@ class Projections : public Module<T, Space> {
   void forward(const MatrixView<const T, Space>& input, const MatrixView<T, Space>& output,
                const VectorView<std::byte, Space>& workspace, cudaStream_t stream) const override {
     w8a8::detail::check_tokens("Projections::forward", input, output, input.extent(1), out_features(input.extent(1)));
+    w8a8::detail::check_workspace("Projections::forward", workspace, workspace_bytes(input.extent(0), input.extent(1)), 16);
     const std::int64_t tokens = input.extent(0);
     std::int64_t column = 0;
     for (const auto& named : modules_) {
       const std::int64_t features = named.second->out_features(input.extent(1));
-      named.second->forward(input, MatrixView<T, Space>(output.data() + column, {tokens, features}, {output.stride(0), 1}),
-                            workspace, stream);
+      const MatrixView<T, Space> own(output.data() + column * output.stride(1), {tokens, features},
+                                     {output.stride(0), output.stride(1)});
+      named.second->forward(input, own, workspace, stream);
       column += features;
     }
   }

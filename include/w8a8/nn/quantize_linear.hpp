@@ -47,7 +47,8 @@ void quantize_with_scales(const char* function, const MatrixView<const T, Host>&
       throw Error(function, "s1_scale", "scales that are positive and finite as stored", text(given(n), " for channel ", n));
     }
   }
-  parallel_for(weight.extent(0), 0, [&](std::int64_t n) {
+  const RowShape shape = check_input(function, "linear", weight);
+  parallel_for(shape.rows, 0, [&](std::int64_t n) {
     const T* row = weight.data() + n * weight.stride(0);
     const std::int64_t columns = weight.extent(1);
     std::uint32_t magnitude = 0;

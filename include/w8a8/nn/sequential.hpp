@@ -57,10 +57,9 @@ class Sequential : public Module<T, Space> {
                const VectorView<std::byte, Space>& workspace, cudaStream_t stream) const override {
     if (modules_.empty()) throw Error("Sequential::forward", "modules", "at least one module", "none");
     const std::int64_t tokens = input.extent(0);
+    w8a8::detail::check_tokens("Sequential::forward", input, output, input.extent(1), out_features(input.extent(1)));
     const std::size_t buffer = buffer_bytes(tokens, input.extent(1)), needed = workspace_bytes(tokens, input.extent(1));
-    if (static_cast<std::size_t>(workspace.size()) < needed) {
-      throw Error("Sequential::forward", "workspace", text(needed, " bytes"), text(workspace.size(), " bytes"));
-    }
+    w8a8::detail::check_workspace("Sequential::forward", workspace, needed, 16);
     std::byte* const scratch = workspace.data() + 2 * buffer;
     const VectorView<std::byte, Space> rest(scratch, {workspace.size() - static_cast<std::int64_t>(2 * buffer)});
     MatrixView<const T, Space> current = input;

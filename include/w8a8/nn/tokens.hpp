@@ -1,9 +1,12 @@
-// Inputs [tokens, features] and [batch, tokens, features] as the matrices that the kernels take.
+// Inputs [tokens, features] and [batch, tokens, features] as the matrices that the kernels take, and what every layer checks.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "w8a8/support/error.hpp"
+#include "w8a8/support/integer_math.hpp"
 #include "w8a8/tensor/view.hpp"
 
 namespace w8a8::detail {
@@ -42,6 +45,22 @@ void check_tokens(const char* function, const TensorView<X, Rank, Space>& input,
   expected[Rank - 1] = out_features;
   if (output.shape() != expected) {
     throw Error(function, "output_buffer", "shape " + shape_text(expected), "shape " + shape_text(output.shape()));
+  }
+}
+
+/// Checks scratch memory before anything is written to it. `needed` bytes, dense, at a multiple of `alignment`; `source` names
+/// what told them.
+template <class Space>
+void check_workspace(const char* function, const VectorView<std::byte, Space>& workspace, std::size_t needed,
+                     std::size_t alignment, const std::string& source = "") {
+  if (workspace.size() > 1 && workspace.stride(0) != 1)
+    throw Error(function, "workspace", "stride 1", text("stride ", workspace.stride(0)));
+  if (static_cast<std::size_t>(workspace.size()) < needed)
+    throw Error(function, "workspace", text(needed, " bytes", source), text(workspace.size(), " bytes"));
+  if (needed > 0 && workspace.data() == nullptr) throw Error(function, "workspace", "a pointer to its bytes", "nullptr");
+  if (!is_aligned(workspace.data(), alignment)) {
+    throw Error(function, "workspace", text("an address aligned to ", alignment, " bytes"),
+                text(static_cast<const void*>(workspace.data())));
   }
 }
 

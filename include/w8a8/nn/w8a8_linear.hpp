@@ -87,7 +87,8 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
   void apply_weights_bias(const TensorView<X, Rank, Space>& input, const TensorView<InputScale, 1, Space>& input_scale,
                           const TensorView<Out, Rank, Space>& output_buffer, const TensorView<Added, 1, Space>& added,
                           const GemmOptions& options = {}, cudaStream_t stream = nullptr) const {
-    apply("apply_weights_bias", input, input_scale, output_buffer, added, options, stream);
+    apply("apply_weights_bias", input, input_scale, output_buffer, this->given_bias("apply_weights_bias", added), options,
+          stream);
   }
 
   /// The layer without its bias.
@@ -210,7 +211,8 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
   void apply_weights_bias(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                           const TensorView<Added, 1, Space>& added, const GemmOptions& options = {},
                           cudaStream_t stream = nullptr) const {
-    this->multiply("apply_weights_bias", input, stored_scale(), output_buffer, added, options, stream);
+    this->multiply("apply_weights_bias", input, stored_scale(), output_buffer, this->given_bias("apply_weights_bias", added),
+                   options, stream);
   }
 
   /// The layer without its bias.

@@ -71,9 +71,11 @@ class W8A8Linear {
   void parameters_written() {}
 
   /// Scratch memory that forward() needs for floating-point input of that many tokens (batch * tokens): codes, scales, and what
-  /// the GEMM can use. Throws Error where tokens < 0; for a Device layer CudaError where there is no device.
+  /// the GEMM can use. Throws Error where the count is negative or more than forward() takes; for a Device layer CudaError where
+  /// there is no device.
   std::size_t forward_workspace_bytes(std::int64_t tokens) const {
     if (tokens < 0) throw Error("forward_workspace_bytes", "tokens", "a count >= 0", text(tokens));
+    if (tokens > maximum_tokens) throw Error("forward_workspace_bytes", "tokens", text("at most ", maximum_tokens), text(tokens));
     return codes_bytes(tokens) + scales_bytes(tokens) + gemm_workspace_bytes(Space{}, tokens, out_features(), in_features());
   }
 
@@ -108,7 +110,8 @@ class W8A8Linear {
     each_part([&](const auto& part) {
       const std::int64_t rows = part.out_features();
       const VectorView<const float, Host> scales =
-          given > 1 ? VectorView<const float, Host>(s1_scale.data() + row, {rows}) : s1_scale;
+          given > 1 ? VectorView<const float, Host>(s1_scale.data() + row * s1_scale.stride(0), {rows}, {s1_scale.stride(0)})
+                    : s1_scale;
       quantize_linear(function, part, scales, MatrixView<std::int8_t, Space>(weight.data() + row * in, {rows, in}),
                       VectorView<Scale, Space>(dequant_scale.data() + row, {rows}),
                       VectorView<Params, Space>(has_bias() ? bias.data() + row : nullptr, {rows}));
@@ -139,21 +142,12 @@ class W8A8Linear {
     GemmOptions options;
   };
 
+  /// extra: bytes at the workspace's start that a layer keeps for itself, a multiple of 256.
   Scratch divide(const char* function, std::int64_t tokens, const VectorView<std::byte, Space>& workspace,
-                 const GemmOptions& options) const {
-    const std::size_t needed = forward_workspace_bytes(tokens);
-    if (workspace.size() > 0 && workspace.stride(0) != 1)
-      throw Error(function, "workspace", "stride 1", text("stride ", workspace.stride(0)));
-    if (static_cast<std::size_t>(workspace.size()) < needed) {
-      throw Error(function, "workspace", text(needed, " bytes (forward_workspace_bytes(", tokens, "))"),
-                  text(workspace.size(), " bytes"));
-    }
-    if (needed > 0 && workspace.data() == nullptr) throw Error(function, "workspace", "a pointer to its bytes", "nullptr");
-    if (!is_aligned(workspace.data(), workspace_alignment)) {
-      throw Error(function, "workspace", text("an address aligned to ", workspace_alignment, " bytes"),
-                  text(static_cast<const void*>(workspace.data())));
-    }
-    std::byte* codes = workspace.data();
+                 const GemmOptions& options, std::size_t extra) const {
+    const std::size_t needed = W8A8Linear::forward_workspace_bytes(tokens);
+    check_workspace(function, workspace, needed + extra, workspace_alignment, text(" (forward_workspace_bytes(", tokens, "))"));
+    std::byte* codes = workspace.data() + extra;
     std::byte* scales = codes + codes_bytes(tokens);
     Scratch scratch{
         {reinterpret_cast<std::int8_t*>(codes), {tokens, in_features()}}, {reinterpret_cast<float*>(scales), {tokens}}, options};
@@ -175,13 +169,13 @@ class W8A8Linear {
     QuantizeOptions how;  ///< of the quantizer
   };
 
-  /// Checks forward()'s arguments and divides its workspace. `features`: of the output.
+  /// Checks forward()'s arguments and divides its workspace. `features`: of the output. extra: see divide().
   template <class X, class Out, int Rank>
   Call<X, Out> prepare(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output, std::int64_t features,
-                       const VectorView<std::byte, Space>& workspace, const GemmOptions& options) const {
+                       const VectorView<std::byte, Space>& workspace, const GemmOptions& options, std::size_t extra = 0) const {
     check_tokens("forward", input, output, in_features(), features);
     const auto x = as_matrix("forward", "input", input);
-    return {x, as_matrix("forward", "output_buffer", output), divide("forward", x.extent(0), workspace, options),
+    return {x, as_matrix("forward", "output_buffer", output), divide("forward", x.extent(0), workspace, options, extra),
             QuantizeOptions{8, /*dependent_launch=*/true, options.threads}};
   }
 
@@ -193,7 +187,14 @@ class W8A8Linear {
 
   VectorView<const Params, Space> own_bias() const { return bias.view(); }
 
+  /// A bias that a caller hands over. Null would mean none.
+  VectorView<const Params, Space> given_bias(const char* function, const VectorView<const Params, Space>& added) const {
+    if (added.data() == nullptr && out_features() > 0) throw Error(function, "added", "a pointer to its elements", "nullptr");
+    return added;
+  }
+
  private:
+  static constexpr std::int64_t maximum_tokens = 0x7fffffff;
   static constexpr std::size_t workspace_alignment = 16;
   static constexpr std::size_t part_alignment = 256;
 
