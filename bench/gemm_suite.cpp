@@ -1,5 +1,6 @@
 #include "fp8_quantize_peer.hpp"
 #include "suite_work.hpp"
+#include "w8a8/gemm/tuning/dependent_launch.hpp"
 
 namespace w8a8::bench {
 
@@ -52,8 +53,8 @@ struct GemmSuite : SuiteWork {
   std::vector<PeerPart> parts() const override { return {{part_int8, peer_int8}, {part_dequantize, peer_int8}}; }
 };
 
-/// Quantization of X (half), then the GEMM on its codes; each with dependent launch, as nn/w8a8_linear.hpp runs them, and
-/// without.
+/// Quantization of X (half), then the GEMM on its codes; each with dependent launch, as a layer's forward() with
+/// options.dependent_launch runs them, and without.
 struct LinearSuite : GemmSuite {
   void include(PoolSizes& sizes, const Options& options, const Shape& shape, double l2_bytes) const override {
     PoolUse use = pools(options, shape);
@@ -76,6 +77,7 @@ struct LinearSuite : GemmSuite {
     a.m = shape.m, a.k = shape.k;
     a.x = activations(run, shape, set);
     a.codes = run.codes(), a.scale = run.code_scales();
+    a.early_successor = gemm_starts_before_quantizer(shape.m);
     call_quantize(a, dependent_launch, stream);
   }
 

@@ -48,6 +48,7 @@ struct QuantizeArguments {
   float* scale = nullptr;              ///< M
   std::int32_t* zero_point = nullptr;  ///< M
   std::int64_t stride = 0;
+  bool early_successor = false;  ///< with dependent launch: QuantizeOptions::early_successor
 };
 
 void call_quantize(const QuantizeArguments& arguments, bool dependent_launch, cudaStream_t stream);

@@ -7,6 +7,7 @@ namespace w8a8::bench {
 void call_quantize(const QuantizeArguments& arguments, bool dependent_launch, cudaStream_t stream) {
   QuantizeOptions options;
   options.dependent_launch = dependent_launch;
+  options.early_successor = arguments.early_successor;
   const QuantizeViews v(arguments);
   switch (arguments.kind) {
     case QuantizeKind::per_token: return quantize_per_token(v.x, v.codes, v.scale, stream, options);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gemm/random_gemm.cuh"
+#include "w8a8/ptx/dependent_launch.cuh"
 
 using namespace w8a8_test;
 using w8a8::half;
@@ -22,6 +23,14 @@ void check_case(const GemmCase& c) {
     options.kernel = kernel;
     CHECK(problem.run(options, stream) == "");
   }
+}
+
+/// Lets its dependents start, dawdles for about a millisecond, then copies.
+__global__ void write_late(const std::int8_t* from, std::int8_t* to, std::int64_t count) {
+  w8a8::ptx::griddepcontrol_launch_dependents();
+  for (int i = 0; i < 1000; ++i) __nanosleep(1000);
+  for (std::int64_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += std::int64_t{gridDim.x} * blockDim.x)
+    to[i] = from[i];
 }
 
 }  // namespace
@@ -88,6 +97,37 @@ TEST_CASE("defect 7: work goes to the caller's stream and can be captured in a g
       CHECK(problem.verdict() == "");
       cudaGraphExecDestroy(executable);
       cudaGraphDestroy(graph);
+    }
+  }
+}
+
+// The second gemm() may start as soon as the first says so, and fetches its weight at once: the first may say so only when it has
+// waited for the kernel before itself, which here writes that weight.
+TEST_CASE("gemm: with dependent launch, a weight that the kernel before the previous one writes is complete", "[gpu][gemm]") {
+  W8A8_REQUIRE_GPU();
+  const Stream stream;
+  Random random(31);
+  GemmOptions options;
+  options.dependent_launch = true;
+  for (const w8a8::Kernel kernel : {w8a8::Kernel::automatic, w8a8::Kernel::sm80}) {
+    for (const std::int64_t m : {4, 24, 64, 128, 200, 300}) {
+      options.kernel = kernel;
+      Problem first(random, {m, 512, 1024}), second(random, {m, 512, 1024});  // few CTAs, so that both fit the card at a time
+      INFO(first.configuration(options) << ", then " << second.configuration(options));
+      const auto weight = second.weight();
+      const auto written = w8a8::clone_to<w8a8::Device>(weight);
+      for (int round = 0; round < 3; ++round) {
+        w8a8::check_cuda(cudaMemset(weight.data(), round, static_cast<std::size_t>(weight.size())), "cudaMemset");
+        w8a8::check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+        write_late<<<4, 256, 0, stream>>>(written.data(), weight.data(), weight.size());
+        first.enqueue(options, stream);
+        second.enqueue(options, stream);
+        stream.synchronize();
+        CHECK(first.verdict() == "");
+        CHECK(second.verdict() == "");
+        first.reset();
+        second.reset();
+      }
     }
   }
 }

@@ -112,6 +112,9 @@ class GemmProblemOnDevice {
     return wrong.empty() ? "" : wrong + " [" + case_.name() + "]";
   }
 
+  /// The weight, dense where the case has no padding.
+  w8a8::MatrixView<std::int8_t, w8a8::Device> weight() { return w_.view(); }
+
   /// Poisons the output again.
   void reset() { out_ = Guarded<Out, Device>(case_.m, columns(), columns() + case_.pad_out, case_.off_out); }
 

@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "nn/layer_gpu.hpp"
@@ -79,8 +80,11 @@ TEST_CASE("dynamic layer on the GPU: a chain of layers through one workspace", "
   const auto up = random_linear<half>(random, narrow, wide), down = random_linear<half>(random, wide, narrow);
   const auto cpu_up = DynamicCpu::from_linear(up), cpu_down = DynamicCpu::from_linear(down);
   const auto gpu_up = DynamicGpu::from_linear(up), gpu_down = DynamicGpu::from_linear(down);
-  for (const std::int64_t tokens : {1, 4, 24, 70, 260}) {
-    INFO(tokens << " tokens");
+  for (const auto& [tokens, promised] : std::vector<std::pair<std::int64_t, bool>>{
+           {1, false}, {1, true}, {4, true}, {24, false}, {24, true}, {50, true}, {70, false}, {260, false}, {260, true}}) {
+    INFO(tokens << " tokens, weights " << (promised ? "promised to be still" : "fetched after the quantizer's wait"));
+    GemmOptions options;
+    options.dependent_launch = promised;
     auto x = normal_tensor<half, 2>(random, {tokens, narrow});
     auto gpu_x = clone_to<Device>(x.view());
     auto hidden = poisoned<half, 2>({tokens, wide});
@@ -91,8 +95,8 @@ TEST_CASE("dynamic layer on the GPU: a chain of layers through one workspace", "
     check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     constexpr int links = 4;
     for (int i = 0; i < links; ++i) {
-      gpu_up.forward(gpu_x.view(), gpu_hidden.view(), workspace.view(), {}, stream);
-      gpu_down.forward(gpu_hidden.view(), gpu_x.view(), workspace.view(), {}, stream);
+      gpu_up.forward(gpu_x.view(), gpu_hidden.view(), workspace.view(), options, stream);
+      gpu_down.forward(gpu_hidden.view(), gpu_x.view(), workspace.view(), options, stream);
     }
     for (int i = 0; i < links; ++i) {
       cpu_up.forward(x.view(), hidden.view(), cpu_workspace.view());

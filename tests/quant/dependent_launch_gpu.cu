@@ -39,12 +39,14 @@ TEST_CASE("a dependent quantizer waits for a predecessor that triggered early", 
   QuantizeOptions options;
   options.dependent_launch = true;
   w8a8_test::Stream stream;
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 6; ++round) {
+    options.early_successor = round >= 3;
     auto x = clone_to<Device>(MatrixView<const half, Host>(stale.data(), {rows, columns}));
     Tensor<std::int8_t, 2, Device> first({rows, columns}), second({rows, columns});
     Tensor<float, 1, Device> first_scale({rows}), second_scale({rows});
     slow_copy<<<4, 256, 0, stream>>>(source.data(), x.data(), rows * columns);
-    // The second one starts once the first says so, and the first may only say so after it has waited for the copy.
+    // The second one starts once the first says so: after it has waited for the copy, or at once. Then it is what the second one
+    // itself waits for that has waited for the copy.
     quantize_per_token(x.view(), first.view(), first_scale.view(), stream, options);
     quantize_per_token(x.view(), second.view(), second_scale.view(), stream, options);
     stream.synchronize();

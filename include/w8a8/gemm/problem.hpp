@@ -55,8 +55,9 @@ struct GemmOptions {
   /// used.
   void* workspace = nullptr;
   std::size_t workspace_bytes = 0;
-  /// Programmatic dependent launch: the weight may be read before the previous kernel of the stream has finished, which is only
-  /// right where nothing still in flight in the stream writes the weight. Ignored before sm_90.
+  /// Permission for programmatic dependent launch: the weight may be read before the previous kernel of the stream has finished,
+  /// which is only right where nothing still in flight in the stream writes the weight (docs/architecture.md). Used where it was
+  /// measured to be faster; ignored before sm_90.
   bool dependent_launch = false;
   /// Kernel::host: number of threads; 0 means one a core.
   int threads = 0;

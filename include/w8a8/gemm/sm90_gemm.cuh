@@ -20,6 +20,7 @@
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/sm90_gemm_consumer.cuh"
 #include "w8a8/gemm/sm90_gemm_pipeline.cuh"
+#include "w8a8/gemm/tuning/dependent_launch.hpp"
 #include "w8a8/gemm/tuning/sm90_gemm.hpp"
 #include "w8a8/ptx/barrier.cuh"
 #include "w8a8/ptx/setmaxnreg.cuh"
@@ -176,16 +177,17 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   arguments.paired_store = is_aligned(problem.out, 2 * sizeof(Out)) && problem.ldo % 2 == 0;
   arguments.stream_weight = arguments.tile_rows <= 4;  // few readers of a weight tile, and they run side by side
   arguments.stream_output = problem.m * problem.ldo * static_cast<std::int64_t>(sizeof(Out)) > device.l2_bytes / 2;
-  arguments.dependent_launch = options.dependent_launch;
-
   const int tiles = arguments.tile_rows * arguments.tile_columns;
+  arguments.dependent_launch =
+      options.dependent_launch && sm90_gemm_starts_early(tiles, arguments.k_blocks, device.multiprocessors);
+
   LaunchConfig config;
   // Persistent, except that split-K has no second tile: its ring becomes the exchange buffer.
   config.grid = static_cast<unsigned>(Config::split > 1 ? tiles * Config::split : min_of(tiles, device.multiprocessors));
   config.block = Config::threads;
   config.cluster = Config::split;
   config.shared_bytes = sizeof(typename G::Storage);
-  config.dependent_launch = options.dependent_launch;
+  config.dependent_launch = arguments.dependent_launch;
   config.stream = stream;
   launch(Config::name().c_str(), sm90_gemm_kernel<G>, config, maps, arguments, epilogue);
 }

@@ -210,8 +210,9 @@ W8A8_DEVICE void sm90_produce(typename G::Storage& shared, const Sm90Work<G>& wo
   if (work.arguments.dependent_launch) {
     const Sm90TileLoad<G> load(work, maps, work.first);
     for (; ahead < min_of(work.k_blocks, G::stages); ++ahead) load_w(ahead, ahead, load);
-    ptx::griddepcontrol_launch_dependents();
     ptx::griddepcontrol_wait();
+    // Never before the wait: the successor's weight may be what a kernel before this one still writes.
+    ptx::griddepcontrol_launch_dependents();
   }
   for (int tile = work.first; tile < work.tiles; tile += work.step) {
     const Sm90TileLoad<G> load(work, maps, tile);

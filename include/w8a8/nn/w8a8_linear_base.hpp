@@ -13,6 +13,7 @@
 #include "w8a8/epilogue/dequantize.hpp"
 #include "w8a8/gemm/host_gemm.hpp"
 #include "w8a8/gemm/problem.hpp"
+#include "w8a8/gemm/tuning/dependent_launch.hpp"
 #include "w8a8/nn/linear.hpp"
 #include "w8a8/nn/module.hpp"
 #include "w8a8/nn/optional_bias.hpp"
@@ -176,7 +177,8 @@ class W8A8Linear {
     check_tokens("forward", input, output, in_features(), features);
     const auto x = as_matrix("forward", "input", input);
     return {x, as_matrix("forward", "output_buffer", output), divide("forward", x.extent(0), workspace, options, extra),
-            QuantizeOptions{8, /*dependent_launch=*/true, options.threads}};
+            QuantizeOptions{8, /*dependent_launch=*/true, options.threads,
+                            options.dependent_launch && gemm_starts_before_quantizer(x.extent(0))}};
   }
 
   /// What gemm() will check, before a quantizer is enqueued.

@@ -45,7 +45,7 @@ void quantize_per_token_asymmetric(const TensorView<X, 2, Device>& x, const Tens
                                    const TensorView<Scale, 1, Device>& scale, const TensorView<Zero, 1, Device>& zero_point,
                                    cudaStream_t stream, const QuantizeOptions& options = {}) {
   const auto task = detail::asymmetric_task("quantize_per_token_asymmetric", x, out, scale, zero_point, options);
-  detail::run_rows_on_device("quantize_per_token_asymmetric", task, options.dependent_launch, stream);
+  detail::run_rows_on_device("quantize_per_token_asymmetric", task, options, stream);
 }
 
 /// As the host call, with the same bits.
@@ -55,7 +55,7 @@ void quantize_per_token_asymmetric(const TensorView<X, 2, Device>& x, const Tens
                                    const TensorView<Zero, 1, Device>& zero_point, cudaStream_t stream,
                                    const QuantizeOptions& options = {}) {
   const auto task = detail::smoothed_asymmetric_task("quantize_per_token_asymmetric", x, factor, out, scale, zero_point, options);
-  detail::run_rows_on_device("quantize_per_token_asymmetric", task, options.dependent_launch, stream);
+  detail::run_rows_on_device("quantize_per_token_asymmetric", task, options, stream);
 }
 
 /// As the host call.

@@ -19,7 +19,7 @@ void rms_norm_quantize(const TensorView<X, 2, Device>& x, const TensorView<W, 1,
   constexpr const VectorView<W, Device>* no_bias = nullptr;
   const auto task = detail::norm_task<detail::Moment::mean_square>("rms_norm_quantize", x, weight, no_bias, epsilon, out, scale,
                                                                    streams, options);
-  detail::run_rows_on_device("rms_norm_quantize", task, options.dependent_launch, stream);
+  detail::run_rows_on_device("rms_norm_quantize", task, options, stream);
 }
 
 /// As the host call, with the same bits.
@@ -30,7 +30,7 @@ void layer_norm_quantize(const TensorView<X, 2, Device>& x, const TensorView<W, 
                          const NormStreams<std::remove_const_t<X>, Device>& streams = {}) {
   const auto task =
       detail::norm_task<detail::Moment::variance>("layer_norm_quantize", x, weight, &bias, epsilon, out, scale, streams, options);
-  detail::run_rows_on_device("layer_norm_quantize", task, options.dependent_launch, stream);
+  detail::run_rows_on_device("layer_norm_quantize", task, options, stream);
 }
 
 /// As the host call, within one code of it.
@@ -41,7 +41,7 @@ void silu_mul_quantize(const TensorView<X, 2, Device>& gate, const TensorView<Y,
                        const MatrixView<std::remove_const_t<X>, Device>& values = {}) {
   const auto task =
       detail::elementwise_task<detail::SiluMul>("silu_mul_quantize", "gate", gate, "up", &up, out, scale, values, options);
-  detail::run_rows_on_device("silu_mul_quantize", task, options.dependent_launch, stream);
+  detail::run_rows_on_device("silu_mul_quantize", task, options, stream);
 }
 
 /// As the host call, within one code of it.
@@ -50,7 +50,7 @@ void gelu_quantize(const TensorView<X, 2, Device>& x, GeluForm form, const Tenso
                    const TensorView<Scale, 1, Device>& scale, cudaStream_t stream, const QuantizeOptions& options = {},
                    const MatrixView<std::remove_const_t<X>, Device>& values = {}) {
   constexpr const MatrixView<X, Device>* none = nullptr;
-  const auto run = [&](const auto& task) { detail::run_rows_on_device("gelu_quantize", task, options.dependent_launch, stream); };
+  const auto run = [&](const auto& task) { detail::run_rows_on_device("gelu_quantize", task, options, stream); };
   if (form == GeluForm::tanh) {
     run(detail::elementwise_task<detail::GeluTanhOnly>("gelu_quantize", "x", x, "", none, out, scale, values, options));
   } else {

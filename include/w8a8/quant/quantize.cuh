@@ -18,7 +18,7 @@ template <class X, class Scale>
 void quantize_per_token(const TensorView<X, 2, Device>& x, const TensorView<std::int8_t, 2, Device>& out,
                         const TensorView<Scale, 1, Device>& scale, cudaStream_t stream, const QuantizeOptions& options = {}) {
   const auto task = detail::row_scale_task("quantize_per_token", "x", x, out, scale, options);
-  detail::run_rows_on_device("quantize_per_token", task, options.dependent_launch, stream);
+  detail::run_rows_on_device("quantize_per_token", task, options, stream);
 }
 
 /// Weight quantization, a scale an output channel, on the GPU: weight N x K, out N x K, scale N; else as quantize_per_token.
@@ -28,7 +28,7 @@ template <class W, class Scale>
 void quantize_per_channel(const TensorView<W, 2, Device>& weight, const TensorView<std::int8_t, 2, Device>& out,
                           const TensorView<Scale, 1, Device>& scale, cudaStream_t stream, const QuantizeOptions& options = {}) {
   const auto task = detail::row_scale_task("quantize_per_channel", "weight", weight, out, scale, options);
-  detail::run_rows_on_device("quantize_per_channel", task, false, stream);
+  detail::run_rows_on_device("quantize_per_channel", task, QuantizeOptions{}, stream);
 }
 
 /// Quantization with one given scale > 0 for the whole matrix, on the GPU: clamp(rint(x * (1 / scale)), -qmax, qmax). The scale
@@ -37,7 +37,7 @@ template <class X>
 void quantize_per_tensor(const TensorView<X, 2, Device>& x, const TensorView<std::int8_t, 2, Device>& out, float scale,
                          cudaStream_t stream, const QuantizeOptions& options = {}) {
   const auto task = detail::static_scale_task("quantize_per_tensor", x, out, scale, options);
-  detail::run_rows_on_device("quantize_per_tensor", task, options.dependent_launch, stream);
+  detail::run_rows_on_device("quantize_per_tensor", task, options, stream);
 }
 
 }  // namespace w8a8

@@ -29,6 +29,9 @@ struct QuantizeOptions {
   bool dependent_launch = false;
   /// Host calls: number of threads; 0 means one a core.
   int threads = 0;
+  /// With dependent_launch: lets its successor start at once, before it has itself waited. What the successor reads before its
+  /// own wait, a GEMM with dependent_launch its weight, must then not be written by anything that is still in flight.
+  bool early_successor = false;
 };
 
 namespace detail {

@@ -387,17 +387,20 @@ constexpr int bounded_ctas() {
   return tight && arch::takes_more_registers ? 2 : Config::ctas;
 }
 
+enum class DependentLaunch { none, successor_after_wait, early_successor };
+
 /// Aligned: every group of every matrix can be moved in wide accesses.
 template <class Config, bool Aligned, class Producer, class Encoder>
 __global__ void __launch_bounds__(arch::launch_bound(!Config::walking || arch::has_bulk_copy, Config::threads* Config::rows),
                                   bounded_ctas<Config, Producer>())
-    row_kernel(const __grid_constant__ RowTask<Producer, Encoder> task, bool dependent_launch) {
+    row_kernel(const __grid_constant__ RowTask<Producer, Encoder> task, DependentLaunch dependent_launch) {
   __shared__ RowStorage<Config, Producer, Encoder> storage;
-  if (dependent_launch) {
-    // In this order: a kernel that starts its successor must itself have seen its predecessor's end, or the successor, which
-    // waits for this kernel only, could run beside the kernel before both.
+  if (dependent_launch != DependentLaunch::none) {
+    // In this order, unless the caller knows better: a kernel that starts its successor must itself have seen its predecessor's
+    // end, or the successor, which waits for this kernel only, could run beside the kernel before both.
+    if (dependent_launch == DependentLaunch::early_successor) ptx::griddepcontrol_launch_dependents();
     ptx::griddepcontrol_wait();
-    ptx::griddepcontrol_launch_dependents();
+    if (dependent_launch == DependentLaunch::successor_after_wait) ptx::griddepcontrol_launch_dependents();
   }
   const unsigned lane = threadIdx.x % Config::threads;
   std::int64_t row = std::int64_t{blockIdx.x} * Config::rows + threadIdx.x / Config::threads;
@@ -417,20 +420,22 @@ __global__ void __launch_bounds__(arch::launch_bound(!Config::walking || arch::h
 }
 
 template <class Config, bool Aligned, class Producer, class Encoder>
-void launch_rows(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
+void launch_rows(const char* function, const RowTask<Producer, Encoder>& task, DependentLaunch dependent_launch,
+                 cudaStream_t stream) {
   constexpr auto kernel = row_kernel<Config, Aligned, Producer, Encoder>;
   LaunchConfig config;
   config.grid = static_cast<unsigned>(ceil_div(task.shape.rows, std::int64_t{Config::rows}));
   config.block = Config::threads * Config::rows;
-  config.dependent_launch = dependent_launch && waits_for_dependencies(kernel);
+  config.dependent_launch = dependent_launch != DependentLaunch::none && waits_for_dependencies(kernel);
   config.stream = stream;
-  launch(function, kernel, config, task, config.dependent_launch);
+  launch(function, kernel, config, task, config.dependent_launch ? dependent_launch : DependentLaunch::none);
 }
 
 /// Launches the CTAs of an SM times the SMs, to walk over the rows: true, or false where they would not have several each, or
 /// where the device cannot.
 template <class Config, class Producer, class Encoder>
-bool launch_walk(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
+bool launch_walk(const char* function, const RowTask<Producer, Encoder>& task, DependentLaunch dependent_launch,
+                 cudaStream_t stream) {
   constexpr auto kernel = row_kernel<Config, true, Producer, Encoder>;
   int device = 0;
   check_cuda(cudaGetDevice(&device), "cudaGetDevice");
@@ -438,16 +443,17 @@ bool launch_walk(const char* function, const RowTask<Producer, Encoder>& task, b
   config.grid = static_cast<unsigned>(Config::ctas * device_attribute(cudaDevAttrMultiProcessorCount, device));
   if (task.shape.rows <= config.grid || !is_compiled_for_device(kernel, Config::threads)) return false;
   config.block = Config::threads;
-  config.dependent_launch = dependent_launch;
+  config.dependent_launch = dependent_launch != DependentLaunch::none;
   config.stream = stream;
-  launch(function, kernel, config, task, config.dependent_launch);
+  launch(function, kernel, config, task, dependent_launch);
   return true;
 }
 
 /// One aligned layout. Registers are bounded for as many CTAs an SM as the compiler can serve without much spilling. Streams: the
 /// producer may have optional matrices, which costs registers.
 template <bool Streams, class Producer, class Encoder>
-void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch, cudaStream_t stream) {
+void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& task, DependentLaunch dependent_launch,
+                      cudaStream_t stream) {
   constexpr bool sums = Producer::moment != Moment::none, two_sums = Producer::moment == Moment::variance;
   const int columns = task.shape.columns;
   const auto run = [&](auto config) { launch_rows<decltype(config), true>(function, task, dependent_launch, stream); };
@@ -506,8 +512,11 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
 
 /// Launches a checked row task on `stream`, with the block that fits the row.
 template <class Producer, class Encoder>
-void run_rows_on_device(const char* function, const RowTask<Producer, Encoder>& task, bool dependent_launch,
+void run_rows_on_device(const char* function, const RowTask<Producer, Encoder>& task, const QuantizeOptions& options,
                         cudaStream_t stream) {
+  const DependentLaunch dependent_launch = !options.dependent_launch ? DependentLaunch::none
+                                           : options.early_successor ? DependentLaunch::early_successor
+                                                                     : DependentLaunch::successor_after_wait;
   if (task.shape.rows == 0) return;
   if (task.shape.columns % group_size != 0 || !task.out.aligned() || !task.producer.aligned()) {
     const auto run = [&](auto config) { launch_rows<decltype(config), false>(function, task, dependent_launch, stream); };
