@@ -88,6 +88,19 @@ TEST_CASE("safetensors: what cannot be written is named", "[io]") {
                     SafetensorsWriter(path, {{"x", "F32", {std::int64_t{1} << 40, std::int64_t{1} << 40}}});
                   }),
                   "has the impossible shape 1099511627776x1099511627776"));
+  // What the reader would refuse is not written, either.
+  const std::int64_t huge = std::int64_t{1} << 57;
+  CHECK(contains(error_text([&] { SafetensorsWriter(path, {{"x", "F32", {0, huge, 16}}}); }), "has the impossible shape 0x"));
+  CHECK(ends_with(error_text([&] {
+                    SafetensorsWriter(path, {{"x", "F32", std::vector<std::int64_t>(33, 1)}});
+                  }),
+                  "tensor 'x': has more than 32 dimensions"));
+  CHECK(ends_with(error_text([&] {
+                    std::vector<TensorSpec> many;
+                    for (const char* name : {"a", "b", "c", "d", "e", "f", "g", "h", "i"}) many.push_back({name, "F32", {huge}});
+                    SafetensorsWriter(path, many);
+                  }),
+                  "tensor 'i': is too much: the file would pass 2^62 bytes"));
   CHECK(ends_with(error_text([&] {
                     SafetensorsWriter(path, {{"\xff", "F32", {1}}});
                   }),

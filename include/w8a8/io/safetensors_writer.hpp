@@ -31,12 +31,19 @@ inline std::uint64_t tensor_bytes(const TensorSpec& spec, const std::string& fil
   if (spec.name.empty() || spec.name == "__metadata__") throw FileError(file, spec.name, "is no name for a tensor");
   const int element_bits = detail::safetensors_dtype_bits(spec.dtype);
   if (element_bits == 0) throw FileError(file, spec.name, "has the unknown dtype " + detail::quote(spec.dtype));
+  if (spec.shape.size() > maximum_safetensors_rank) {
+    throw FileError(file, spec.name, text("has more than ", maximum_safetensors_rank, " dimensions"));
+  }
+  // As the reader does it: sizes of 0 count as 1 until the end.
   std::uint64_t bits = static_cast<std::uint64_t>(element_bits);
+  bool empty = false;
   for (const std::int64_t size : spec.shape) {
-    if (size < 0 || !detail::multiply_checked(bits, static_cast<std::uint64_t>(size), bits)) {
+    if (size < 0 || !detail::multiply_checked(bits, size == 0 ? 1 : static_cast<std::uint64_t>(size), bits)) {
       throw FileError(file, spec.name, "has the impossible shape " + shape_text(spec.shape));
     }
+    empty = empty || size == 0;
   }
+  if (empty) return 0;
   if (bits % 8 != 0) throw FileError(file, spec.name, "does not fill whole bytes");
   return bits / 8;
 }
@@ -67,6 +74,8 @@ class SafetensorsWriter {
       if (!slots_.emplace(spec.name, Slot{offset, bytes, 0}).second) throw FileError(path, spec.name, "is given twice");
       header[spec.name] = {{"dtype", spec.dtype}, {"shape", spec.shape}, {"data_offsets", {offset, offset + bytes}}};
       offset += bytes;
+      // No single one is larger than 2^60 bytes, so this sum cannot have wrapped.
+      if (offset > maximum_data) throw FileError(path, spec.name, "is too much: the file would pass 2^62 bytes");
     }
     std::string json = dump(header);
     json.resize(round_up<std::size_t>(json.size(), alignment), ' ');
@@ -113,6 +122,7 @@ class SafetensorsWriter {
   }
 
  private:
+  static constexpr std::uint64_t maximum_data = std::uint64_t{1} << 62;
   static constexpr std::size_t alignment = 8;  // of the header's length: the data then starts at a multiple of 8
 
   struct Slot {

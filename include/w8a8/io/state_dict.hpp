@@ -41,7 +41,9 @@ void save_state_dict(nn::ModulePtr<T, Space>& model, const std::string& path,
 }
 
 /// Fills all parameters of `model` from the file, complete on return: names, dtypes and shapes must agree, and the file may hold
-/// no tensor that the model lacks. Throws FileError that names the tensor before any parameter is changed.
+/// no tensor that the model lacks. Throws FileError that names the tensor before any parameter is changed; and what a module's
+/// parameters_written() throws where it finds a value impossible, an input scale that is not positive, say: the parameters are
+/// then the file's.
 template <class T, class Space>
 void load_state_dict(nn::ModulePtr<T, Space>& model, const SafetensorsFile& file) {
   const std::vector<nn::Parameter> parameters = nn::named_parameters(model);
