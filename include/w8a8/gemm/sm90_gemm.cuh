@@ -179,7 +179,7 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   arguments.stream_output = problem.m * problem.ldo * static_cast<std::int64_t>(sizeof(Out)) > device.l2_bytes / 2;
   const int tiles = arguments.tile_rows * arguments.tile_columns;
   arguments.dependent_launch =
-      options.dependent_launch && sm90_gemm_starts_early(tiles, arguments.k_blocks, device.multiprocessors);
+      options.dependent_launch && sm90_gemm_starts_early(problem.m, tiles, arguments.k_blocks, device.multiprocessors);
 
   LaunchConfig config;
   // Persistent, except that split-K has no second tile: its ring becomes the exchange buffer.

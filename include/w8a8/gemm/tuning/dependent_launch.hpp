@@ -10,12 +10,14 @@ namespace w8a8 {
 /// 128.
 ///
 /// Between two kernels 0.5 to 1 us is to be gained. But CTAs that take SMs as they fall free stand in no order, and those that
-/// share a tile of X or W no longer in one GPC, which would fetch it from L2 once for all of them: 3 to 4% of a long GEMM. H200,
-/// plain and dependent: 8192x6144x4096 270.7 and 280.1 us (with CTAs put in random order and no dependent launch 275.0), 1024 x
-/// 4096x14336 82.6 and 84.8, 1024x28672x4096 152.3 and 156.4; 1024x6144x4096 38.1 and 37.6, 512x6144x4096 21.5 and 20.5,
-/// 256x4304x1152 7.03 and 5.94.
-constexpr bool sm90_gemm_starts_early(std::int64_t tiles, std::int64_t k_blocks, int multiprocessors) {
-  return (tiles + multiprocessors - 1) / multiprocessors * k_blocks <= 64;
+/// share a tile of X or W no longer in one GPC, which would fetch it from L2 once for all of them: 3 to 4% of a long GEMM. And
+/// the quantizer after it crowds onto the SMs that have no tile. H200, plain and dependent: 8192x6144x4096 270.7 and 280.1 us
+/// (plain with CTAs out of order 275.0), 1024x4096x14336 82.6 and 84.8, 256x28672x4096 46.1 and 46.7, 1024x4304x1152 12.9
+/// and 14.2; but 256x4304x1152 7.05 and 6.00, 512x1280x1280 6.56 and 5.36, 1024x6144x4096 38.1 and 37.6, 2048x4096x4096 52.4
+/// and 51.9.
+constexpr bool sm90_gemm_starts_early(std::int64_t m, std::int64_t tiles, std::int64_t k_blocks, int multiprocessors) {
+  const std::int64_t rounds = (tiles + multiprocessors - 1) / multiprocessors;
+  return k_blocks <= 16 ? rounds == 1 && m <= 512 : rounds == 2 && m >= 896 && k_blocks <= 32;
 }
 
 /// Whether a layer's quantizer lets the GEMM start before it has itself waited for what came before, given that nothing in flight
