@@ -91,7 +91,7 @@ Work chain_work(const Run& run, const ChainState& state, int m, bool dependent_l
               q.stride = chain_layers[(i + chain_length - 1) % chain_length].n;
               q.codes = run.codes(), q.scale = run.code_scales();
               q.early_successor = gemm_starts_before_quantizer(m);
-              call_quantize(q, dependent_launch, stream);
+              call_quantize(q, dependent_launch && quantizer_starts_early(m, q.k), stream);
               call_gemm(Output::half, layer_arguments(run, state, m, block, i), options, stream);
             }
           }};

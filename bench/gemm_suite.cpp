@@ -78,7 +78,7 @@ struct LinearSuite : GemmSuite {
     a.x = activations(run, shape, set);
     a.codes = run.codes(), a.scale = run.code_scales();
     a.early_successor = gemm_starts_before_quantizer(shape.m);
-    call_quantize(a, dependent_launch, stream);
+    call_quantize(a, dependent_launch && quantizer_starts_early(shape.m, shape.k), stream);
   }
 
   static GemmArguments quantized_arguments(const Run& run, const Shape& shape, int set) {

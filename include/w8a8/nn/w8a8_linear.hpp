@@ -118,8 +118,8 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
 
   /// From floating-point input (half, bfloat16 or float): quantizes each token, then applies the layer. workspace: at least
   /// forward_workspace_bytes(batch * tokens) bytes at a multiple of 16, free again when the work enqueued here is done. Both
-  /// kernels use programmatic dependent launch, safely whatever came before. options.dependent_launch promises more, that nothing
-  /// in flight writes the weight: for few tokens it is then read while the kernel before the layer still runs.
+  /// kernels use programmatic dependent launch where it pays, safely whatever came before. options.dependent_launch promises
+  /// more, that nothing in flight writes the weight: for few tokens it is then read while the kernel before the layer still runs.
   template <class X, class Out, int Rank, class = std::enable_if_t<is_floating_v<std::remove_const_t<X>>>>
   void forward(const TensorView<X, Rank, Space>& input, const TensorView<Out, Rank, Space>& output_buffer,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},

@@ -177,7 +177,7 @@ class W8A8Linear {
     check_tokens("forward", input, output, in_features(), features);
     const auto x = as_matrix("forward", "input", input);
     return {x, as_matrix("forward", "output_buffer", output), divide("forward", x.extent(0), workspace, options, extra),
-            QuantizeOptions{8, /*dependent_launch=*/true, options.threads,
+            QuantizeOptions{8, quantizer_starts_early(x.extent(0), in_features()), options.threads,
                             options.dependent_launch && gemm_starts_before_quantizer(x.extent(0))}};
   }
 
