@@ -2,10 +2,11 @@
 // stride and any alignment of x and w.
 //
 // CTAs stay and compute one output tile after another. The depth of a tile runs through a ring of stages in shared memory,
-// BlockM + BlockN rows of BlockK bytes each. Every warp does both halves of the work: it copies its share of each stage with
-// cp.async, several k-blocks ahead, in swizzled order, and multiplies its part of the tile with fragments that it reads with
-// ldmatrix, one chunk ahead of the mma that need them. The first stages of the next tile are on their way before the epilogue of
-// the last begins; that works in memory of each warp's own, and writes 16-byte pieces of rows.
+// BlockM + BlockN rows of BlockK bytes each, several k-blocks ahead and in swizzled order. In code for sm_90 and newer one thread
+// has TMA fill it; older architectures, and rows that TMA does not take, have every warp copy its share with cp.async while it
+// multiplies. Each warp multiplies its part of the tile with fragments that it reads with ldmatrix, one chunk ahead of the mma
+// that need them. The first stages of the next tile are on their way before the epilogue of the last begins; that works in memory
+// of each warp's own, and writes 16-byte pieces of rows.
 //
 // What lies beyond K is filled with zeros, so sums stay exact and nothing outside the tensors is read.
 //
@@ -25,11 +26,11 @@
 #include "w8a8/gemm/tuning/sm80_gemm.hpp"
 #include "w8a8/layout/raster.hpp"
 #include "w8a8/ptx/address.cuh"
-#include "w8a8/ptx/cp_async.cuh"
 #include "w8a8/ptx/dependent_launch.cuh"
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/integer_math.hpp"
 #include "w8a8/support/launch.cuh"
+#include "w8a8/tensor/tensor_map.hpp"
 
 namespace w8a8 {
 namespace detail {
@@ -39,18 +40,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
     sm80_gemm_kernel(const __grid_constant__ Sm80GemmParameters<Out, Epilogue> p) {
   using Storage = Sm80GemmStorage<Config, Out, Epilogue>;
   using Outputs = Sm80GemmOutputs<Config, Epilogue>;
-  using Loader = Sm80GemmLoader<Config, Copy>;
   using WarpTile = Sm80GemmWarpTile<Config, Operand>;
-  constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes;
-  // A block's copies are issued in turns, one a chunk, from a last step on through the other steps of the next block; with three
-  // stages, which leave no time for that, in a last step alone.
-  constexpr int turns = (stages > 3 ? Config::k_steps : 1) * WarpTile::chunks;
-  // They come in groups, because the compiler pays with three instructions for each change from ldmatrix to cp.async.
-  constexpr int group = Config::warps_k == 1 ? 2 : 3;
-  const auto before = [](int turn) {  // passes issued before a turn
-    return turn >= turns ? Loader::passes : Loader::passes * turn / turns / group * group;
-  };
-  const auto next_stage = [](int stage) { return stage + stage_bytes == stages * stage_bytes ? 0 : stage + stage_bytes; };
   extern __shared__ __align__(1024) unsigned char shared_bytes[];
   Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
 
@@ -60,66 +50,48 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
   const int row = warp_row * Config::warp_m, column = warp_column * Config::warp_n + slice * Outputs::columns;  // its outputs
   const int k_blocks = max_of(1, ceil_div(p.problem.k, Config::block_k));  // K = 0: one block of zeros
 
-  const std::uint32_t buffer = ptx::shared_address(storage.stages);
-  Loader loader(buffer, thread);
-  WarpTile warp_tile(buffer, warp_row, warp_column, slice, lane);
+  Sm80GemmRing<Config, Copy> ring(storage);
+  WarpTile warp_tile(ptx::shared_address(storage.stages), warp_row, warp_column, slice, lane);
   const auto tile_at = [&](int t) { return layout::grouped_raster(t, p.tiles_m, p.tiles_n, p.raster_group, false); };
-  const auto start_loading = [&](layout::Tile tile) {
-    loader.start(p.problem, tile);
-    W8A8_NO_UNROLL
-    for (int s = 0; s < stages - 1; ++s) {
-      if (s >= k_blocks) loader.stop();
-      loader.fetch(p.strides, p.problem.k, 0, s < stages - 2 ? Loader::passes : before(WarpTile::chunks), s * stage_bytes);
-      if (s < stages - 2) {
-        loader.next_block();
-        ptx::cp_async_commit_group();
-      }
-    }
-  };
 
   ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
-  start_loading(tile_at(blockIdx.x));
+  ring.start(p, tile_at(blockIdx.x), k_blocks);
   W8A8_NO_UNROLL
   for (int t = blockIdx.x; t < p.tiles; t += gridDim.x) {
     sm80_gemm_load_states<Config>(p, storage.warps[warp], tile_at(t), row, column, lane);
-    ptx::cp_async_wait_group<stages - 3>();
-    __syncthreads();
-    warp_tile.start(0);
-    int read = 0, write = (stages - 2) * stage_bytes;  // byte offsets of the stages being multiplied and being filled
+    ring.wait_first();
+    warp_tile.start(ring.stage());
     W8A8_NO_UNROLL
-    for (int block = k_blocks; block > 0; --block) {
-      const int next_read = next_stage(read);
+    for (int left = k_blocks; left > 0; --left) {
       W8A8_UNROLL
       for (int step = 0; step < Config::k_steps; ++step) {
         const bool last = step == Config::k_steps - 1;
-        if (last) {
-          // The block being filled is complete: another group. The next block to multiply is in. And everybody is done with the
-          // one before this, so its stage can be filled: with the block stages - 1 further on, if there is one.
-          loader.next_block();
-          ptx::cp_async_commit_group();
-          ptx::cp_async_wait_group<stages - 3>();
-          __syncthreads();
-          write = next_stage(write);
-          if (block < stages) loader.stop();
-        }
+        if (last) ring.turn_over(p, left);
         W8A8_UNROLL
         for (int chunk = 0; chunk < WarpTile::chunks; ++chunk) {
-          const int turn = (last ? 0 : step + 1) * WarpTile::chunks + chunk;
-          loader.fetch(p.strides, p.problem.k, before(turn), before(turn + 1), write);
-          warp_tile.multiply(chunk, step, read, last ? 0 : step + 1, last ? next_read : read);
+          ring.copy(p, step, chunk);
+          warp_tile.multiply(chunk, step, ring.stage(), last ? 0 : step + 1, last ? ring.next_stage() : ring.stage());
         }
       }
-      read = next_read;
+      ring.advance();
     }
-    ptx::cp_async_wait_group<0>();
-    __syncthreads();
+    ring.finish();
     auto& acc = warp_tile.accumulators;
     if constexpr (Config::warps_k > 1)
       sm80_gemm_add_slices<Config, Outputs::columns>(acc, &storage.stages[0][0], place, slice, lane);
-    if (t + gridDim.x < p.tiles) start_loading(tile_at(t + gridDim.x));
+    if (t + gridDim.x < p.tiles) ring.start(p, tile_at(t + gridDim.x), k_blocks);
     sm80_gemm_store<Config>(p, storage.warps[warp], acc, slice, lane);
   }
+}
+
+/// The tensor map of an operand, whose boxes are block_rows rows of block_k bytes, swizzled as ldmatrix reads them.
+inline CUtensorMap sm80_gemm_map(const std::int8_t* data, int rows, int k, std::int64_t stride, int block_rows, int block_k) {
+  TensorMapBox box;
+  box.swizzle = block_k == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
+  return encode_tensor_map<2>(
+      CU_TENSOR_MAP_DATA_TYPE_UINT8, data, {static_cast<std::uint64_t>(k), static_cast<std::uint64_t>(rows)},
+      {static_cast<std::uint64_t>(stride)}, {static_cast<std::uint32_t>(block_k), static_cast<std::uint32_t>(block_rows)}, box);
 }
 
 /// Launches one configuration with one copy policy. problem: x, w, their leading dimensions and k count bytes, of elements of
@@ -129,7 +101,11 @@ void launch_sm80_gemm_kernel(const GemmProblem<Out>& problem, const Epilogue& ep
                              const DeviceProperties& device, cudaStream_t stream) {
   const auto kernel = sm80_gemm_kernel<Config, Copy, Operand, Out, Epilogue>;
   Sm80GemmParameters<Out, Epilogue> p{problem, epilogue};
-  p.strides = Sm80GemmLoader<Config, Copy>::strides(problem.ldx, problem.ldw);
+  p.strides = Sm80GemmAsyncRing<Config, Copy>::strides(problem.ldx, problem.ldw);
+  if (Copy::allows_tma && copies_with_tma(kernel)) {
+    p.maps.x = sm80_gemm_map(problem.x, problem.m, problem.k, problem.ldx, Config::block_m, Config::block_k);
+    p.maps.w = sm80_gemm_map(problem.w, problem.n, problem.k, problem.ldw, Config::block_n, Config::block_k);
+  }
   p.tiles_m = static_cast<int>(ceil_div<std::int64_t>(problem.m, Config::block_m));
   p.tiles_n = static_cast<int>(ceil_div<std::int64_t>(problem.n, Config::block_n));
   p.tiles = p.tiles_m * p.tiles_n;
@@ -154,7 +130,7 @@ void launch_sm80_gemm_config(const GemmProblem<Out>& problem, const Epilogue& ep
   using Unaligned = std::conditional_t<large, Sm80GemmConfig<128, 256, 64, 3, 64, 64, 1, 1>,
                                        std::conditional_t<between, Sm80GemmConfig<64, 128, 128, 4, 64, 64, 2, 2>, Config>>;
   if (is_aligned(problem.x, 16) && is_aligned(problem.w, 16) && problem.ldx % 16 == 0 && problem.ldw % 16 == 0 &&
-      problem.k % 16 == 0) {
+      problem.k % 16 == 0 && problem.k > 0) {
     launch_sm80_gemm_kernel<Config, CopyAligned, Operand>(problem, epilogue, options, device, stream);
   } else {
     launch_sm80_gemm_kernel<Unaligned, CopyUnaligned, Operand>(problem, epilogue, options, device, stream);

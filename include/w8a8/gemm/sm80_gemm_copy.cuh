@@ -1,4 +1,4 @@
-// Global to shared memory in sm80_gemm: each thread's share of every stage, with cp.async where alignment allows.
+// Global to shared memory in sm80_gemm: the ring of stages and what fills it, TMA or every thread's cp.async.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +7,23 @@
 #include "w8a8/gemm/sm80_gemm_storage.cuh"
 #include "w8a8/layout/raster.hpp"
 #include "w8a8/layout/swizzle.hpp"
+#include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/cp_async.cuh"
+#include "w8a8/ptx/mbarrier.cuh"
 #include "w8a8/ptx/st_shared.cuh"
 #include "w8a8/ptx/thread_index.cuh"
+#include "w8a8/ptx/tma.cuh"
+#include "w8a8/support/arch.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/integer_math.hpp"
 
 namespace w8a8::detail {
 
-/// Copy policy: every row of x and w starts at a multiple of 16 bytes and is a multiple of 16 bytes long.
+/// Copy policy: every row of x and w starts at a multiple of 16 bytes and is a multiple of 16 bytes long, K > 0. Where there is
+/// TMA it does the copies, and this says only how a thread would.
 struct CopyAligned {
+  static constexpr bool allows_tma = true;
+
   /// Fills a 16-byte piece of shared memory with the first `valid` bytes at `source` (16 or none) and zeros.
   W8A8_DEVICE static void piece(std::uint32_t destination, const std::int8_t* source, int valid, int, int) {
     ptx::cp_async_16_or_zeros(destination, source, valid == 0);
@@ -25,6 +32,8 @@ struct CopyAligned {
 
 /// Copy policy: any alignment. 4-byte copies where they do, else words through registers, shifted into place.
 struct CopyUnaligned {
+  static constexpr bool allows_tma = false;
+
   /// `before` and `after`: how many bytes of the row lie before `source`, and from `source` on.
   W8A8_DEVICE static void piece(std::uint32_t destination, const std::int8_t* source, int valid, int before, int after) {
     const int misalignment = static_cast<int>(reinterpret_cast<std::uintptr_t>(source) & 3);
@@ -51,23 +60,91 @@ struct CopyUnaligned {
   }
 };
 
-/// Brings k-blocks of a tile's rows of x and w into the stages. Thread t copies 16-byte piece t % pieces of row t / pieces, and
-/// of every row_step-th row after it.
+/// The ring of stages, filled by cp.async. Thread t copies 16-byte piece t % pieces of row t / pieces of each stage, and of every
+/// row_step-th row after it.
 template <class Config, class Copy>
-class Sm80GemmLoader {
+class Sm80GemmAsyncRing {
+  static constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes, chunks = Config::warp_n / 16;
   static constexpr int pieces = Config::block_k / 16, row_step = Config::threads / pieces;
   static constexpr int passes_x = ceil_div(Config::block_m, row_step), passes_w = ceil_div(Config::block_n, row_step);
   static_assert(row_step % 8 == 0, "the swizzle of a thread's rows is the same");
 
- public:
   static constexpr int passes = passes_x + passes_w;
+  // A block's copies are issued in turns, one a chunk, from a last step on through the other steps of the next block; with three
+  // stages, which leave no time for that, in a last step alone.
+  static constexpr int turns = (stages > 3 ? Config::k_steps : 1) * chunks;
+  // They come in groups, because the compiler pays with three instructions for each change from ldmatrix to cp.async.
+  static constexpr int group = Config::warps_k == 1 ? 2 : 3;
+  W8A8_DEVICE static constexpr int before(int turn) {  // passes issued before a turn
+    return turn >= turns ? passes : passes * turn / turns / group * group;
+  }
 
-  W8A8_DEVICE Sm80GemmLoader(std::uint32_t stages, int thread)
-      : destination_(stages + layout::swizzled_offset<Config::block_k>(thread / pieces, thread % pieces)) {}
+ public:
+  template <class Storage>
+  W8A8_DEVICE explicit Sm80GemmAsyncRing(Storage& storage)
+      : destination_(ptx::shared_address(storage.stages) +
+                     layout::swizzled_offset<Config::block_k>(ptx::thread_index() / pieces, ptx::thread_index() % pieces)) {}
 
+  /// Sends the first stages of a tile on their way. Nobody uses the ring any more.
+  template <class Parameters>
+  W8A8_DEVICE void start(const Parameters& p, layout::Tile tile, int k_blocks) {
+    go_to(p.problem, tile);
+    W8A8_NO_UNROLL
+    for (int s = 0; s < stages - 1; ++s) {
+      if (s >= k_blocks) stop();
+      fetch(p, 0, s < stages - 2 ? passes : before(chunks), s * stage_bytes);
+      if (s < stages - 2) complete_block();
+    }
+    read_ = 0;
+    write_ = (stages - 2) * stage_bytes;
+  }
+
+  /// Waits until the first k-block of the tile is in.
+  W8A8_DEVICE void wait_first() {
+    ptx::cp_async_wait_group<stages - 3>();
+    __syncthreads();
+  }
+
+  /// Byte offsets of the stage being multiplied and of the next.
+  W8A8_DEVICE int stage() const { return read_; }
+  W8A8_DEVICE int next_stage() const { return after(read_); }
+  W8A8_DEVICE void advance() { read_ = after(read_); }
+
+  /// At the beginning of a block's last step, with `left` blocks left, this one counted. The block being filled is complete:
+  /// another group. The next block to multiply is in. And everybody is done with the one before this, so its stage can be filled:
+  /// with the block stages - 1 further on, if there is one.
+  template <class Parameters>
+  W8A8_DEVICE void turn_over(const Parameters&, int left) {
+    complete_block();
+    ptx::cp_async_wait_group<stages - 3>();
+    __syncthreads();
+    write_ = after(write_);
+    if (left < stages) stop();
+  }
+
+  /// Issues what a warp copies while it multiplies chunk `chunk` of step `step`.
+  template <class Parameters>
+  W8A8_DEVICE void copy(const Parameters& p, int step, int chunk) {
+    const int turn = (step == Config::k_steps - 1 ? 0 : step + 1) * chunks + chunk;
+    fetch(p, before(turn), before(turn + 1), write_);
+  }
+
+  /// Waits until everybody is done with the ring.
+  W8A8_DEVICE void finish() {
+    ptx::cp_async_wait_group<0>();
+    __syncthreads();
+  }
+
+  /// The strides that fetch() wants, from the leading dimensions.
+  static Sm80GemmStrides strides(std::int64_t ldx, std::int64_t ldw) {
+    return {row_step * ldx, Config::block_k - (passes_x - 1) * row_step * ldx, row_step * ldw,
+            Config::block_k - (passes_w - 1) * row_step * ldw};
+  }
+
+ private:
   /// Goes to the first k-block of a tile.
   template <class Out>
-  W8A8_DEVICE void start(const GemmProblem<Out>& problem, layout::Tile tile) {
+  W8A8_DEVICE void go_to(const GemmProblem<Out>& problem, layout::Tile tile) {
     const std::uint32_t thread = ptx::thread_index(), row = thread / pieces, k = thread % pieces * 16;
     const int m0 = tile.row * Config::block_m, n0 = tile.column * Config::block_n;
     x_ = problem.x + static_cast<std::int64_t>(static_cast<unsigned>(m0) + row) * problem.ldx + k;
@@ -79,38 +156,114 @@ class Sm80GemmLoader {
 
   /// Issues passes first .. last - 1 of a k-block into the stage at byte `stage`, x's rows first. What lies beyond K becomes
   /// zeros. Rows beyond M and N are left as they are: they reach only sums that are not stored. Passes are taken in order, and
-  /// next_block() follows the last: the pointers walk down the rows and jump back, which leaves nothing to keep but themselves.
-  W8A8_DEVICE void fetch(const Sm80GemmStrides& strides, int k, int first, int last, int stage) {
+  /// complete_block() follows the last: the pointers walk down the rows and jump back, which leaves nothing to keep but
+  /// themselves.
+  template <class Parameters>
+  W8A8_DEVICE void fetch(const Parameters& p, int first, int last, int stage) {
     const int valid = max_of(0, min_of(16, after_));
     W8A8_UNROLL
-    for (int p = 0; p < passes; ++p) {
-      if (p < first || p >= last) continue;
-      const bool is_x = p < passes_x;
-      const int row = (is_x ? p : p - passes_x) * row_step;
+    for (int pass = 0; pass < passes; ++pass) {
+      if (pass < first || pass >= last) continue;
+      const bool is_x = pass < passes_x;
+      const int row = (is_x ? pass : pass - passes_x) * row_step;
       if (row < (is_x ? rows_x_ : rows_w_)) {
         Copy::piece(destination_ + stage + (is_x ? 0 : Config::block_m * Config::block_k) + row * Config::block_k, is_x ? x_ : w_,
-                    valid, k - after_, after_);
+                    valid, p.problem.k - after_, after_);
       }
-      x_ += p < passes_x - 1 ? strides.step_x : p == passes_x - 1 ? strides.back_x : 0;
-      w_ += p < passes_x ? 0 : p < passes - 1 ? strides.step_w : strides.back_w;
+      x_ += pass < passes_x - 1 ? p.strides.step_x : pass == passes_x - 1 ? p.strides.back_x : 0;
+      w_ += pass < passes_x ? 0 : pass < passes - 1 ? p.strides.step_w : p.strides.back_w;
     }
   }
 
   /// Makes every further fetch() of this tile copy nothing.
   W8A8_DEVICE void stop() { rows_x_ = rows_w_ = 0; }
 
-  W8A8_DEVICE void next_block() { after_ -= Config::block_k; }
-
-  /// The strides that fetch() wants, from the leading dimensions.
-  static Sm80GemmStrides strides(std::int64_t ldx, std::int64_t ldw) {
-    return {row_step * ldx, Config::block_k - (passes_x - 1) * row_step * ldx, row_step * ldw,
-            Config::block_k - (passes_w - 1) * row_step * ldw};
+  W8A8_DEVICE void complete_block() {
+    after_ -= Config::block_k;
+    ptx::cp_async_commit_group();
   }
 
- private:
+  W8A8_DEVICE static int after(int stage) { return stage + stage_bytes == stages * stage_bytes ? 0 : stage + stage_bytes; }
+
   const std::int8_t *x_, *w_;    // this thread's piece in the next pass
   int rows_x_, rows_w_, after_;  // rows from this thread's first on that exist; bytes of depth from its piece on
+  int read_, write_;             // byte offsets of the stages being multiplied and being filled
   std::uint32_t destination_;    // where the piece of its first row goes in the first stage
 };
+
+/// The ring of stages, filled by TMA: one thread has boxes of x and w written, and an mbarrier of each stage counts their bytes.
+/// What lies beyond the edges of x and w arrives as zeros.
+template <class Config>
+class Sm80GemmTmaRing {
+  static constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes;
+
+ public:
+  template <class Storage>
+  W8A8_DEVICE explicit Sm80GemmTmaRing(Storage& storage)
+      : stages_(ptx::shared_address(storage.stages)), full_(ptx::shared_address(storage.full)) {
+    if (ptx::thread_index() == 0) {
+      for (int s = 0; s < stages; ++s) ptx::mbarrier_init(full_ + 8 * s, 1);
+      ptx::fence_mbarrier_init();
+    }
+    __syncthreads();
+  }
+
+  /// Sends the first stages of a tile on their way. Nobody uses the ring any more.
+  template <class Parameters>
+  W8A8_DEVICE void start(const Parameters& p, layout::Tile tile, int k_blocks) {
+    m0_ = tile.row * Config::block_m;
+    n0_ = tile.column * Config::block_n;
+    k_ = 0;
+    if (ptx::thread_index() == 0) {
+      W8A8_NO_UNROLL
+      for (int s = 0; s < min_of(stages - 1, k_blocks); ++s) fetch(p, read_ + s < stages ? read_ + s : read_ + s - stages);
+    }
+  }
+
+  /// Waits until the first k-block of the tile is in.
+  W8A8_DEVICE void wait_first() { ptx::mbarrier_wait_parity(full_ + 8 * read_, parity_); }
+
+  /// Byte offsets of the stage being multiplied and of the next.
+  W8A8_DEVICE int stage() const { return read_ * stage_bytes; }
+  W8A8_DEVICE int next_stage() const { return next() * stage_bytes; }
+  W8A8_DEVICE void advance() { read_ = next(); }
+
+  /// At the beginning of a block's last step, with `left` blocks left, this one counted: the next block is in, and everybody is
+  /// done with the one before this, whose stage gets the block stages - 1 further on, if there is one.
+  template <class Parameters>
+  W8A8_DEVICE void turn_over(const Parameters& p, int left) {
+    parity_ ^= next() == 0;
+    if (left > 1) ptx::mbarrier_wait_parity(full_ + 8 * next(), parity_);
+    __syncthreads();
+    if (ptx::thread_index() == 0 && left >= stages) fetch(p, read_ == 0 ? stages - 1 : read_ - 1);
+  }
+
+  /// Nothing is left to a warp that multiplies.
+  template <class Parameters>
+  W8A8_DEVICE void copy(const Parameters&, int, int) {}
+
+  /// Waits until everybody is done with the ring.
+  W8A8_DEVICE void finish() { __syncthreads(); }
+
+ private:
+  template <class Parameters>
+  W8A8_DEVICE void fetch(const Parameters& p, int stage) {
+    const std::uint32_t x = stages_ + stage * stage_bytes, full = full_ + 8 * stage;
+    ptx::mbarrier_arrive_expect_tx(full, stage_bytes);
+    ptx::tma_load_2d(x, &p.maps.x, full, k_, m0_);
+    ptx::tma_load_2d(x + Config::block_m * Config::block_k, &p.maps.w, full, k_, n0_);
+    k_ += Config::block_k;
+  }
+  W8A8_DEVICE int next() const { return read_ + 1 == stages ? 0 : read_ + 1; }
+
+  std::uint32_t stages_, full_;
+  int read_ = 0, parity_ = 0;  // the stage being multiplied, and which phase of its barrier brought it
+  int m0_, n0_, k_;            // where the next boxes lie
+};
+
+/// What fills the ring in code for the architecture being compiled.
+template <class Config, class Copy>
+using Sm80GemmRing =
+    std::conditional_t<arch::has_tma && Copy::allows_tma, Sm80GemmTmaRing<Config>, Sm80GemmAsyncRing<Config, Copy>>;
 
 }  // namespace w8a8::detail

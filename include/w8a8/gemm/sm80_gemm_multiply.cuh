@@ -8,6 +8,8 @@
 #include "w8a8/layout/swizzle.hpp"
 #include "w8a8/ptx/matrix.cuh"
 #include "w8a8/ptx/mma.cuh"
+#include "w8a8/ptx/tma.cuh"
+#include "w8a8/support/arch.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/floating_point.hpp"
 
@@ -152,6 +154,7 @@ W8A8_DEVICE void sm80_gemm_add_slices(Accumulator (&acc)[Config::warp_m / 16][Co
       first = slice == to ? acc[t / 4 / tiles_n][to * tiles_n + t / 4 % tiles_n][t % 4] : first;
     }
   }
+  if constexpr (arch::has_tma) ptx::fence_proxy_async();  // TMA is the next to write there
   __syncthreads();
   W8A8_UNROLL
   for (int other = 1; other < slices; ++other) {

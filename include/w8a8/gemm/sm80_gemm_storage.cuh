@@ -1,6 +1,8 @@
 // What the parts of sm80_gemm share: its launch parameters and its shared memory.
 #pragma once
 
+#include <cuda.h>
+
 #include <cstdint>
 
 #include "w8a8/epilogue/concept.hpp"
@@ -16,12 +18,18 @@ struct Sm80GemmStrides {
   std::int64_t step_x, back_x, step_w, back_w;
 };
 
+/// Tensor maps of the operands, for code that copies with TMA.
+struct Sm80GemmMaps {
+  CUtensorMap x, w;
+};
+
 /// What the kernel is launched with.
 template <class Out, class Epilogue>
 struct Sm80GemmParameters {
   GemmProblem<Out> problem;
   Epilogue epilogue;
   Sm80GemmStrides strides{};
+  Sm80GemmMaps maps{};
   int tiles_m = 0, tiles_n = 0;  ///< the grid of output tiles
   int raster_group = 0;          ///< tile rows a raster group
   int tiles = 0;                 ///< tiles_m * tiles_n
@@ -64,6 +72,7 @@ struct Sm80GemmStorage {
   };
   alignas(1024) unsigned char stages[Config::stages][Config::stage_bytes];
   Warp warps[Config::warps];
+  alignas(8) std::uint64_t full[Config::stages];  ///< mbarriers, where TMA fills the stages
 };
 
 }  // namespace w8a8::detail

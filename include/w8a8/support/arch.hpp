@@ -19,6 +19,13 @@ inline constexpr bool has_wgmma = false;
 #endif
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+/// TMA loads and mbarriers that count their bytes.
+inline constexpr bool has_tma = true;
+#else
+inline constexpr bool has_tma = false;
+#endif
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 /// griddepcontrol: programmatic dependent launch.
 inline constexpr bool has_dependent_launch = true;
 #else

@@ -88,13 +88,26 @@ int max_active_blocks(void (*kernel)(Parameters...), const LaunchConfig& config)
   return blocks;
 }
 
-/// True where the code of `kernel` for the current device holds griddepcontrol.wait: code generated for sm_90 or newer. Code of
-/// an older architecture, run there by just-in-time compilation, would not wait, so it must not be launched as a dependent.
+/// The architecture that the code of `kernel` for the current device was generated for: 80, 86, 90 and so on. Lower than the
+/// device's own where just-in-time compilation brought older code there.
 template <class... Parameters>
-bool waits_for_dependencies(void (*kernel)(Parameters...)) {
+int code_architecture(void (*kernel)(Parameters...)) {
   cudaFuncAttributes attributes{};
   check_cuda(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)), "cudaFuncGetAttributes");
-  return attributes.ptxVersion >= 90;
+  return attributes.ptxVersion;
+}
+
+/// True where that code holds griddepcontrol.wait (arch::has_dependent_launch). Code of an older architecture would not wait, so
+/// it must not be launched as a dependent.
+template <class... Parameters>
+bool waits_for_dependencies(void (*kernel)(Parameters...)) {
+  return code_architecture(kernel) >= 90;
+}
+
+/// True where that code uses TMA if it can (arch::has_tma), so that it wants tensor maps.
+template <class... Parameters>
+bool copies_with_tma(void (*kernel)(Parameters...)) {
+  return code_architecture(kernel) >= 90;
 }
 
 /// True where the code that the current device would run for `kernel` holds the real body. A kernel that needs an architecture's

@@ -95,7 +95,7 @@ static_assert(sizeof sm80_gemm_costs / sizeof *sm80_gemm_costs == Sm80GemmConfig
 template <class Config>
 constexpr int sm80_gemm_shared_bytes() {
   const int warp = 32 * (Config::store_n + 8) + 4 * Config::warp_m + 8 * Config::store_n + 16;
-  return Config::stages * Config::stage_bytes + Config::warps * warp;
+  return Config::stages * (Config::stage_bytes + 8) + Config::warps * warp;
 }
 
 /// Clocks that the busiest SM needs for the tiles it gets.
