@@ -8,7 +8,7 @@
 
 using namespace w8a8::layout;
 
-TEST_CASE("grouped_raster visits each tile once", "[layout]") {
+TEST_CASE("grouped_raster visits each tile once, GroupedRaster likewise", "[layout]") {
   int wrong = 0;
   for (int rows = 1; rows <= 17; ++rows) {
     for (int columns = 1; columns <= 17; ++columns) {
@@ -17,6 +17,10 @@ TEST_CASE("grouped_raster visits each tile once", "[layout]") {
           std::vector<int> visits(static_cast<std::size_t>(rows * columns));
           for (int t = 0; t < rows * columns; ++t) {
             const Tile tile = grouped_raster(t, rows, columns, group, along_n);
+            if (!along_n) {
+              const Tile prepared = GroupedRaster(rows, columns, group).at(t);
+              wrong += prepared.row != tile.row || prepared.column != tile.column;
+            }
             if (tile.row < 0 || tile.row >= rows || tile.column < 0 || tile.column >= columns) {
               ++wrong;
             } else {

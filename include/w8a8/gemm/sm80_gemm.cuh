@@ -47,19 +47,17 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const int slice = warp % Config::warps_k, place = warp / Config::warps_k;  // depth slice and warp tile of this warp
   const int warp_row = place % Config::warps_m, warp_column = place / Config::warps_m;
-  const int row = warp_row * Config::warp_m, column = warp_column * Config::warp_n + slice * Outputs::columns;  // its outputs
   const int k_blocks = max_of(1, ceil_div(p.problem.k, Config::block_k));  // K = 0: one block of zeros
 
-  Sm80GemmRing<Config, Copy> ring(storage);
+  Sm80GemmRing<Config, Copy> ring(p, storage);
   WarpTile warp_tile(ptx::shared_address(storage.stages), warp_row, warp_column, slice, lane);
-  const auto tile_at = [&](int t) { return layout::grouped_raster(t, p.tiles_m, p.tiles_n, p.raster_group, false); };
 
   ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
-  ring.start(p, tile_at(blockIdx.x), k_blocks);
+  ring.start(p, p.raster.at(blockIdx.x), k_blocks);
   W8A8_NO_UNROLL
   for (int t = blockIdx.x; t < p.tiles; t += gridDim.x) {
-    sm80_gemm_load_states<Config>(p, storage.warps[warp], tile_at(t), row, column, lane);
+    sm80_gemm_load_states<Config>(p, storage.warps[warp], p.raster.at(t));
     ring.wait_first();
     warp_tile.start(ring.stage());
     W8A8_NO_UNROLL
@@ -67,10 +65,9 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
       W8A8_UNROLL
       for (int step = 0; step < Config::k_steps; ++step) {
         const bool last = step == Config::k_steps - 1;
-        if (last) ring.turn_over(p, left);
         W8A8_UNROLL
         for (int chunk = 0; chunk < WarpTile::chunks; ++chunk) {
-          ring.copy(p, step, chunk);
+          ring.work(p, step, chunk, left);
           warp_tile.multiply(chunk, step, ring.stage(), last ? 0 : step + 1, last ? ring.next_stage() : ring.stage());
         }
       }
@@ -80,7 +77,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
     auto& acc = warp_tile.accumulators;
     if constexpr (Config::warps_k > 1)
       sm80_gemm_add_slices<Config, Outputs::columns>(acc, &storage.stages[0][0], place, slice, lane);
-    if (t + gridDim.x < p.tiles) ring.start(p, tile_at(t + gridDim.x), k_blocks);
+    if (t + gridDim.x < p.tiles) ring.start(p, p.raster.at(t + gridDim.x), k_blocks);
     sm80_gemm_store<Config>(p, storage.warps[warp], acc, slice, lane);
   }
 }
@@ -103,13 +100,16 @@ void launch_sm80_gemm_kernel(const GemmProblem<Out>& problem, const Epilogue& ep
   Sm80GemmParameters<Out, Epilogue> p{problem, epilogue};
   p.strides = Sm80GemmAsyncRing<Config, Copy>::strides(problem.ldx, problem.ldw);
   if (Copy::allows_tma && copies_with_tma(kernel)) {
-    p.maps.x = sm80_gemm_map(problem.x, problem.m, problem.k, problem.ldx, Config::block_m, Config::block_k);
-    p.maps.w = sm80_gemm_map(problem.w, problem.n, problem.k, problem.ldw, Config::block_n, Config::block_k);
+    const int rows_x = min_of(problem.m, Config::block_m), rows_w = min_of(problem.n, Config::block_n);
+    p.maps.x = sm80_gemm_map(problem.x, problem.m, problem.k, problem.ldx, rows_x, Config::block_k);
+    p.maps.w = sm80_gemm_map(problem.w, problem.n, problem.k, problem.ldw, rows_w, Config::block_k);
+    p.box_bytes = (rows_x + rows_w) * Config::block_k;
   }
-  p.tiles_m = static_cast<int>(ceil_div<std::int64_t>(problem.m, Config::block_m));
-  p.tiles_n = static_cast<int>(ceil_div<std::int64_t>(problem.n, Config::block_n));
-  p.tiles = p.tiles_m * p.tiles_n;
-  p.raster_group = sm80_gemm_raster_group(Config::block_m, Config::block_n, device.multiprocessors * Config::ctas_per_sm);
+  const int tiles_m = static_cast<int>(ceil_div<std::int64_t>(problem.m, Config::block_m));
+  const int tiles_n = static_cast<int>(ceil_div<std::int64_t>(problem.n, Config::block_n));
+  p.raster = layout::GroupedRaster(
+      tiles_m, tiles_n, sm80_gemm_raster_group(Config::block_m, Config::block_n, device.multiprocessors * Config::ctas_per_sm));
+  p.tiles = tiles_m * tiles_n;
   p.vector_stores = is_aligned(problem.out, 16) && problem.ldo * sizeof(Out) % 16 == 0;
   LaunchConfig launch_config;
   launch_config.grid = static_cast<unsigned>(min_of(p.tiles, device.multiprocessors * Config::ctas_per_sm));

@@ -9,6 +9,7 @@
 #include "w8a8/layout/swizzle.hpp"
 #include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/cp_async.cuh"
+#include "w8a8/ptx/elect.cuh"
 #include "w8a8/ptx/mbarrier.cuh"
 #include "w8a8/ptx/st_shared.cuh"
 #include "w8a8/ptx/thread_index.cuh"
@@ -80,8 +81,8 @@ class Sm80GemmAsyncRing {
   }
 
  public:
-  template <class Storage>
-  W8A8_DEVICE explicit Sm80GemmAsyncRing(Storage& storage)
+  template <class Parameters, class Storage>
+  W8A8_DEVICE Sm80GemmAsyncRing(const Parameters&, Storage& storage)
       : destination_(ptx::shared_address(storage.stages) +
                      layout::swizzled_offset<Config::block_k>(ptx::thread_index() / pieces, ptx::thread_index() % pieces)) {}
 
@@ -110,22 +111,21 @@ class Sm80GemmAsyncRing {
   W8A8_DEVICE int next_stage() const { return after(read_); }
   W8A8_DEVICE void advance() { read_ = after(read_); }
 
-  /// At the beginning of a block's last step, with `left` blocks left, this one counted. The block being filled is complete:
-  /// another group. The next block to multiply is in. And everybody is done with the one before this, so its stage can be filled:
-  /// with the block stages - 1 further on, if there is one.
+  /// What a warp has to do for the ring before it multiplies chunk `chunk` of step `step`, with `left` blocks left, this one
+  /// counted.
   template <class Parameters>
-  W8A8_DEVICE void turn_over(const Parameters&, int left) {
-    complete_block();
-    ptx::cp_async_wait_group<stages - 3>();
-    __syncthreads();
-    write_ = after(write_);
-    if (left < stages) stop();
-  }
-
-  /// Issues what a warp copies while it multiplies chunk `chunk` of step `step`.
-  template <class Parameters>
-  W8A8_DEVICE void copy(const Parameters& p, int step, int chunk) {
-    const int turn = (step == Config::k_steps - 1 ? 0 : step + 1) * chunks + chunk;
+  W8A8_DEVICE void work(const Parameters& p, int step, int chunk, int left) {
+    const bool last = step == Config::k_steps - 1;
+    if (last && chunk == 0) {
+      // The block being filled is complete: another group. The next block to multiply is in. And everybody is done with the one
+      // before this, so its stage can be filled: with the block stages - 1 further on, if there is one.
+      complete_block();
+      ptx::cp_async_wait_group<stages - 3>();
+      __syncthreads();
+      write_ = after(write_);
+      if (left < stages) stop();
+    }
+    const int turn = (last ? 0 : step + 1) * chunks + chunk;
     fetch(p, before(turn), before(turn + 1), write_);
   }
 
@@ -191,18 +191,30 @@ class Sm80GemmAsyncRing {
   std::uint32_t destination_;    // where the piece of its first row goes in the first stage
 };
 
-/// The ring of stages, filled by TMA: one thread has boxes of x and w written, and an mbarrier of each stage counts their bytes.
-/// What lies beyond the edges of x and w arrives as zeros.
+/// The ring of stages, filled by TMA: one thread has boxes of x and w written into a stage, whose `full` mbarrier counts their
+/// bytes; each warp says at its `empty` mbarrier that it is done with it, so that no CTA barrier stands in the main loop. What
+/// lies beyond K arrives as zeros, and so do rows beyond M and N, or they keep what the stage held.
 template <class Config>
 class Sm80GemmTmaRing {
   static constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes;
+  // A stage is filled again this many blocks after it was multiplied: where there are enough, not to wait for the slowest warp.
+  static constexpr int lag = stages > 4 ? 2 : 1, ahead = stages - lag;
+  static constexpr int fetch_step = min_of(1, Config::k_steps - 1);
 
  public:
-  template <class Storage>
-  W8A8_DEVICE explicit Sm80GemmTmaRing(Storage& storage)
-      : stages_(ptx::shared_address(storage.stages)), full_(ptx::shared_address(storage.full)) {
+  template <class Parameters, class Storage>
+  W8A8_DEVICE Sm80GemmTmaRing(const Parameters& p, Storage& storage)
+      : stages_(ptx::shared_address(storage.stages)),
+        full_(ptx::shared_address(storage.full)),
+        empty_(ptx::shared_address(storage.empty)),
+        warp_(__shfl_sync(0xffffffffu, ptx::thread_index() / 32, 0)) {  // uniform over the warp, and known to be
     if (ptx::thread_index() == 0) {
-      for (int s = 0; s < stages; ++s) ptx::mbarrier_init(full_ + 8 * s, 1);
+      ptx::prefetch_tensormap(&p.maps.x);
+      ptx::prefetch_tensormap(&p.maps.w);
+      for (int s = 0; s < stages; ++s) {
+        ptx::mbarrier_init(full_ + 8 * s, 1);
+        ptx::mbarrier_init(empty_ + 8 * s, Config::warps);
+      }
       ptx::fence_mbarrier_init();
     }
     __syncthreads();
@@ -213,11 +225,12 @@ class Sm80GemmTmaRing {
   W8A8_DEVICE void start(const Parameters& p, layout::Tile tile, int k_blocks) {
     m0_ = tile.row * Config::block_m;
     n0_ = tile.column * Config::block_n;
-    k_ = 0;
-    if (ptx::thread_index() == 0) {
+    if (warp_ == 0 && ptx::elect_one()) {
       W8A8_NO_UNROLL
-      for (int s = 0; s < min_of(stages - 1, k_blocks); ++s) fetch(p, read_ + s < stages ? read_ + s : read_ + s - stages);
+      for (int b = 0; b < min_of(ahead, k_blocks); ++b)
+        fetch(p, read_ + b < stages ? read_ + b : read_ + b - stages, b * Config::block_k);
     }
+    __syncwarp();
   }
 
   /// Waits until the first k-block of the tile is in.
@@ -226,39 +239,48 @@ class Sm80GemmTmaRing {
   /// Byte offsets of the stage being multiplied and of the next.
   W8A8_DEVICE int stage() const { return read_ * stage_bytes; }
   W8A8_DEVICE int next_stage() const { return next() * stage_bytes; }
-  W8A8_DEVICE void advance() { read_ = next(); }
 
-  /// At the beginning of a block's last step, with `left` blocks left, this one counted: the next block is in, and everybody is
-  /// done with the one before this, whose stage gets the block stages - 1 further on, if there is one.
+  /// What a warp has to do for the ring before it multiplies chunk `chunk` of step `step`, with `left` blocks left, this one
+  /// counted. The warps take turns in filling the stage that is `ahead` blocks further on.
   template <class Parameters>
-  W8A8_DEVICE void turn_over(const Parameters& p, int left) {
-    parity_ ^= next() == 0;
-    if (left > 1) ptx::mbarrier_wait_parity(full_ + 8 * next(), parity_);
-    __syncthreads();
-    if (ptx::thread_index() == 0 && left >= stages) fetch(p, read_ == 0 ? stages - 1 : read_ - 1);
+  W8A8_DEVICE void work(const Parameters& p, int step, int chunk, int left) {
+    if (step == fetch_step && chunk == 0 && left > ahead && warp_ == left % Config::warps) {
+      const int stage = read_ < lag ? read_ - lag + stages : read_ - lag;
+      if (ptx::elect_one()) {
+        ptx::mbarrier_wait_parity(empty_ + 8 * stage, parity_ ^ (read_ < lag));
+        fetch(p, stage, (ceil_div(p.problem.k, Config::block_k) - left + ahead) * Config::block_k);
+      }
+      __syncwarp();
+    }
+    if (step == Config::k_steps - 1 && chunk == 0 && left > 1)
+      ptx::mbarrier_wait_parity(full_ + 8 * next(), parity_ ^ (next() == 0));
   }
 
-  /// Nothing is left to a warp that multiplies.
-  template <class Parameters>
-  W8A8_DEVICE void copy(const Parameters&, int, int) {}
+  /// The warp is done with the stage: on to the next.
+  W8A8_DEVICE void advance() {
+    __syncwarp();
+    if (ptx::thread_index() % 32 == 0) ptx::mbarrier_arrive(empty_ + 8 * read_);
+    parity_ ^= next() == 0;
+    read_ = next();
+  }
 
   /// Waits until everybody is done with the ring.
   W8A8_DEVICE void finish() { __syncthreads(); }
 
  private:
   template <class Parameters>
-  W8A8_DEVICE void fetch(const Parameters& p, int stage) {
+  W8A8_DEVICE void fetch(const Parameters& p, int stage, int k) {
     const std::uint32_t x = stages_ + stage * stage_bytes, full = full_ + 8 * stage;
-    ptx::mbarrier_arrive_expect_tx(full, stage_bytes);
-    ptx::tma_load_2d(x, &p.maps.x, full, k_, m0_);
-    ptx::tma_load_2d(x + Config::block_m * Config::block_k, &p.maps.w, full, k_, n0_);
-    k_ += Config::block_k;
+    ptx::mbarrier_arrive_expect_tx(full, p.box_bytes);
+    ptx::tma_load_2d(x, &p.maps.x, full, k, m0_);
+    ptx::tma_load_2d(x + Config::block_m * Config::block_k, &p.maps.w, full, k, n0_);
   }
   W8A8_DEVICE int next() const { return read_ + 1 == stages ? 0 : read_ + 1; }
 
-  std::uint32_t stages_, full_;
-  int read_ = 0, parity_ = 0;  // the stage being multiplied, and which phase of its barrier brought it
-  int m0_, n0_, k_;            // where the next boxes lie
+  std::uint32_t stages_, full_, empty_;
+  int warp_;
+  int read_ = 0, parity_ = 0;  // the stage being multiplied, and which phase of its `full` brought it
+  int m0_, n0_;                // where the tile's boxes lie
 };
 
 /// What fills the ring in code for the architecture being compiled.

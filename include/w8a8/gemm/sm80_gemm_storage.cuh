@@ -8,6 +8,7 @@
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/layout/gate_up.hpp"
+#include "w8a8/layout/raster.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -30,9 +31,9 @@ struct Sm80GemmParameters {
   Epilogue epilogue;
   Sm80GemmStrides strides{};
   Sm80GemmMaps maps{};
-  int tiles_m = 0, tiles_n = 0;  ///< the grid of output tiles
-  int raster_group = 0;          ///< tile rows a raster group
-  int tiles = 0;                 ///< tiles_m * tiles_n
+  int box_bytes = 0;             ///< bytes that their boxes bring to a stage
+  layout::GroupedRaster raster;  ///< the order of the output tiles
+  int tiles = 0;                 ///< their number
   bool vector_stores = false;    ///< every row of `out` starts at a multiple of 16 bytes
 };
 
@@ -72,7 +73,7 @@ struct Sm80GemmStorage {
   };
   alignas(1024) unsigned char stages[Config::stages][Config::stage_bytes];
   Warp warps[Config::warps];
-  alignas(8) std::uint64_t full[Config::stages];  ///< mbarriers, where TMA fills the stages
+  alignas(8) std::uint64_t full[Config::stages], empty[Config::stages];  ///< mbarriers, where TMA fills the stages
 };
 
 }  // namespace w8a8::detail

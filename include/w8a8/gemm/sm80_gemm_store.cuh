@@ -8,28 +8,44 @@
 #include "w8a8/gemm/sm80_gemm_storage.cuh"
 #include "w8a8/layout/mma_fragment.hpp"
 #include "w8a8/layout/raster.hpp"
+#include "w8a8/ptx/thread_index.cuh"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/integer_math.hpp"
 
 namespace w8a8::detail {
 
-/// Loads the epilogue's states for the warp's outputs, which begin at (row, column) of the tile. Rows and columns beyond the edge
-/// repeat the last one.
+/// Loads the epilogue's states for this warp's outputs. Rows and columns beyond the edge repeat the last one.
 template <class Config, class Out, class Epilogue, class Warp>
-W8A8_DEVICE void sm80_gemm_load_states(const Sm80GemmParameters<Out, Epilogue>& p, Warp& warp, layout::Tile tile, int row,
-                                       int column, int lane) {
-  __syncwarp();  // the epilogue of the last tile is over
+W8A8_DEVICE void sm80_gemm_load_states(const Sm80GemmParameters<Out, Epilogue>& p, Warp& warp, layout::Tile tile) {
+  using RowState = typename Epilogue::RowState;
+  using ColumnState = typename Epilogue::ColumnState;
+  constexpr int rows = std::is_empty_v<RowState> ? 0 : Config::warp_m;
+  constexpr int columns = std::is_empty_v<ColumnState> ? 0 : Warp::Outputs::columns;
+  // Read anew, so that nothing that depends on it stays in registers between tiles.
+  const unsigned thread = ptx::thread_index(), lane = thread % 32;
+  const unsigned slice = thread / 32 % Config::warps_k, place = thread / 32 / Config::warps_k;
   // Unsigned: what begins beyond the edge may begin past 2^31.
-  const std::int64_t m = static_cast<unsigned>(tile.row) * Config::block_m + static_cast<unsigned>(row);
-  const std::int64_t n = static_cast<unsigned>(tile.column) * Config::block_n + static_cast<unsigned>(column);
-  if (lane == 0) warp.m0 = static_cast<unsigned>(m), warp.n0 = static_cast<unsigned>(n);
-  if constexpr (!std::is_empty_v<typename Epilogue::RowState>) {
-    for (int r = lane; r < Config::warp_m; r += 32) warp.rows[r] = p.epilogue.row(min_of<std::int64_t>(m + r, p.problem.m - 1));
+  const unsigned m = static_cast<unsigned>(tile.row) * Config::block_m + place % Config::warps_m * Config::warp_m;
+  const unsigned n = static_cast<unsigned>(tile.column) * Config::block_n + place / Config::warps_m * Config::warp_n +
+                     slice * Warp::Outputs::columns;
+  const unsigned last_m = static_cast<unsigned>(p.problem.m) - 1, last_n = static_cast<unsigned>(p.problem.n) - 1;
+  RowState row_states[ceil_div(rows, 32) + 1];
+  ColumnState column_states[ceil_div(columns, 32) + 1];
+  W8A8_UNROLL
+  for (int r = 0; r < rows; r += 32) row_states[r / 32] = p.epilogue.row(min_of<unsigned>(m + r + lane, last_m));
+  W8A8_UNROLL
+  for (int c = 0; c < columns; c += 32) column_states[c / 32] = p.epilogue.column(min_of<unsigned>(n + c + lane, last_n));
+  __syncwarp();  // the epilogue of the last tile is over
+  if (lane == 0) warp.m0 = m, warp.n0 = n;
+  W8A8_UNROLL
+  for (int r = 0; r < rows; r += 32) {
+    if (r + 32 <= rows || r + lane < rows) warp.rows[r + lane] = row_states[r / 32];
   }
-  if constexpr (!std::is_empty_v<typename Epilogue::ColumnState>) {
-    for (int c = lane; c < Warp::Outputs::columns; c += 32)
-      warp.columns[c] = p.epilogue.column(min_of<std::int64_t>(n + c, p.problem.n - 1));
+  W8A8_UNROLL
+  for (int c = 0; c < columns; c += 32) {
+    if (c + 32 <= columns || c + lane < columns) warp.columns[c + lane] = column_states[c / 32];
   }
+  __syncwarp();
 }
 
 /// Stores Rows x Outputs::stored outputs from the warp's staging memory; the first rows_left and columns_left of them exist.
