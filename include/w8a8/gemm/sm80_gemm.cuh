@@ -41,23 +41,21 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
   using Storage = Sm80GemmStorage<Config, Out, Epilogue>;
   using Outputs = Sm80GemmOutputs<Config, Epilogue>;
   using WarpTile = Sm80GemmWarpTile<Config, Operand>;
+  using Place = Sm80GemmPlace<Config>;
   extern __shared__ __align__(1024) unsigned char shared_bytes[];
   Storage& storage = *reinterpret_cast<Storage*>(shared_bytes);
 
-  const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
-  const int slice = warp % Config::warps_k, place = warp / Config::warps_k;  // depth slice and warp tile of this warp
-  const int warp_row = place % Config::warps_m, warp_column = place / Config::warps_m;
   const int k_blocks = max_of(1, ceil_div(p.problem.k, Config::block_k));  // K = 0: one block of zeros
 
   Sm80GemmRing<Config, Copy> ring(p, storage);
-  WarpTile warp_tile(ptx::shared_address(storage.stages), warp_row, warp_column, slice, lane);
-
+  const Place at;
+  WarpTile warp_tile(ptx::shared_address(storage.stages), at.row, at.column, at.slice, at.lane);
   ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
   ring.start(p, p.raster.at(blockIdx.x), k_blocks);
   W8A8_NO_UNROLL
   for (int t = blockIdx.x; t < p.tiles; t += gridDim.x) {
-    sm80_gemm_load_states<Config>(p, storage.warps[warp], p.raster.at(t));
+    sm80_gemm_load_states<Config>(p, storage.warps[Place().warp], p.raster.at(t));
     ring.wait_first();
     warp_tile.start(ring.stage());
     W8A8_NO_UNROLL
@@ -74,11 +72,12 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
       ring.advance();
     }
     ring.finish();
+    const Place place;
     auto& acc = warp_tile.accumulators;
     if constexpr (Config::warps_k > 1)
-      sm80_gemm_add_slices<Config, Outputs::columns>(acc, &storage.stages[0][0], place, slice, lane);
+      sm80_gemm_add_slices<Config, Outputs::columns>(acc, &storage.stages[0][0], place.tile, place.slice, place.lane);
     if (t + gridDim.x < p.tiles) ring.start(p, p.raster.at(t + gridDim.x), k_blocks);
-    sm80_gemm_store<Config>(p, storage.warps[warp], acc, slice, lane);
+    sm80_gemm_store<Config>(p, storage.warps[place.warp], acc, place.slice, place.lane);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/layout/gate_up.hpp"
 #include "w8a8/layout/raster.hpp"
+#include "w8a8/ptx/thread_index.cuh"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -35,6 +36,21 @@ struct Sm80GemmParameters {
   layout::GroupedRaster raster;  ///< the order of the output tiles
   int tiles = 0;                 ///< their number
   bool vector_stores = false;    ///< every row of `out` starts at a multiple of 16 bytes
+};
+
+/// Where a thread stands in the CTA. Made anew wherever it is wanted, because the main loop leaves no registers to keep it in.
+template <class Config>
+struct Sm80GemmPlace {
+  int lane, warp;
+  int slice, tile;  ///< depth slice and warp tile of the warp
+  int row, column;  ///< of the warp tile in the grid of warp tiles
+
+  W8A8_DEVICE Sm80GemmPlace() {
+    const int thread = static_cast<int>(ptx::thread_index());
+    lane = thread % 32, warp = thread / 32;
+    slice = warp % Config::warps_k, tile = warp / Config::warps_k;
+    row = tile % Config::warps_m, column = tile / Config::warps_m;
+  }
 };
 
 /// Rows that a warp's epilogue works on at a time.

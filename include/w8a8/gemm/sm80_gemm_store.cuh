@@ -8,7 +8,6 @@
 #include "w8a8/gemm/sm80_gemm_storage.cuh"
 #include "w8a8/layout/mma_fragment.hpp"
 #include "w8a8/layout/raster.hpp"
-#include "w8a8/ptx/thread_index.cuh"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -21,13 +20,12 @@ W8A8_DEVICE void sm80_gemm_load_states(const Sm80GemmParameters<Out, Epilogue>& 
   using ColumnState = typename Epilogue::ColumnState;
   constexpr int rows = std::is_empty_v<RowState> ? 0 : Config::warp_m;
   constexpr int columns = std::is_empty_v<ColumnState> ? 0 : Warp::Outputs::columns;
-  // Read anew, so that nothing that depends on it stays in registers between tiles.
-  const unsigned thread = ptx::thread_index(), lane = thread % 32;
-  const unsigned slice = thread / 32 % Config::warps_k, place = thread / 32 / Config::warps_k;
+  const Sm80GemmPlace<Config> place;
+  const int lane = place.lane;
   // Unsigned: what begins beyond the edge may begin past 2^31.
-  const unsigned m = static_cast<unsigned>(tile.row) * Config::block_m + place % Config::warps_m * Config::warp_m;
-  const unsigned n = static_cast<unsigned>(tile.column) * Config::block_n + place / Config::warps_m * Config::warp_n +
-                     slice * Warp::Outputs::columns;
+  const unsigned m = static_cast<unsigned>(tile.row) * Config::block_m + place.row * Config::warp_m;
+  const unsigned n =
+      static_cast<unsigned>(tile.column) * Config::block_n + place.column * Config::warp_n + place.slice * Warp::Outputs::columns;
   const unsigned last_m = static_cast<unsigned>(p.problem.m) - 1, last_n = static_cast<unsigned>(p.problem.n) - 1;
   RowState row_states[ceil_div(rows, 32) + 1];
   ColumnState column_states[ceil_div(columns, 32) + 1];
