@@ -72,11 +72,13 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
       ring.advance();
     }
     ring.finish();
-    const Place place;
     auto& acc = warp_tile.accumulators;
-    if constexpr (Config::warps_k > 1)
+    if constexpr (Config::warps_k > 1) {
+      const Place place;
       sm80_gemm_add_slices<Config, Outputs::columns>(acc, &storage.stages[0][0], place.tile, place.slice, place.lane);
+    }
     if (t + gridDim.x < p.tiles) ring.start(p, p.raster.at(t + gridDim.x), k_blocks);
+    const Place place;
     sm80_gemm_store<Config>(p, storage.warps[place.warp], acc, place.slice, place.lane);
   }
 }
