@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/sm80_gemm_storage.cuh"
