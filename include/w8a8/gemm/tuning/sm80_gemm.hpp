@@ -83,8 +83,8 @@ inline constexpr Sm80GemmCost sm80_gemm_costs[] = {
     {213, 213, 10002},  // 300x6144x4096: 21.6 us; rms 4.3%
     {175, 175, 8690},   // 256x6144x4096: 18.35 us, 702 TOPS; rms 3.0%
     {141, 141, 6608},   // 192x6144x4096: 14.9 us; rms 4.5%
-    {101, 101, 7900},   // 128x6144x4096: 12.1 us, 532 TOPS, against 13.2 with four warps of 64x48; four shapes, rms 3.0%
-    {122, 158, 4983},   // 256x8192x8192: 40.1 us, 858 TOPS; rms 6.2%
+    {97, 97, 8600},     // 128x6144x4096: 12.1 us, 532 TOPS, against 13.2 with four warps of 64x48; four shapes, rms 2.7%
+    {124, 158, 6800},   // 256x8192x8192: 40.1 us, 858 TOPS; fitted where an SM has one or two tiles, rms 1.2%; too high beyond
     {127, 127, 7304},   // 96x8192x8192: 25.15 us; rms 9.5%
     {77, 137, 5583},    // 128x8192x8192: 28.4 us; rms 8.5%
     {104, 104, 7126},   // 96x6144x4096: 12.0 us, 403 TOPS; rms 6.4%
