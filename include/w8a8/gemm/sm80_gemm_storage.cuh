@@ -32,10 +32,10 @@ struct Sm80GemmParameters {
   Epilogue epilogue;
   Sm80GemmStrides strides{};
   Sm80GemmMaps maps{};
-  int box_bytes = 0;             ///< bytes that their boxes bring to a stage
-  layout::GroupedRaster raster;  ///< the order of the output tiles
-  int tiles = 0;                 ///< their number
-  bool vector_stores = false;    ///< every row of `out` starts at a multiple of 16 bytes
+  int box_bytes = 0;               ///< bytes that their boxes bring to a stage
+  layout::GroupedRaster raster{};  ///< the order of the output tiles
+  int tiles = 0;                   ///< their number
+  bool vector_stores = false;      ///< every row of `out` starts at a multiple of 16 bytes
 };
 
 /// Where a thread stands in the CTA. Made anew wherever it is wanted, because the main loop leaves no registers to keep it in.

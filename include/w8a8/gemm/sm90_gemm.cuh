@@ -169,8 +169,8 @@ void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogu
   arguments.k_blocks = max_of(ceil_div(problem.k, sm90_block_k), Config::tail > 0 || Config::split > 1 ? 2 : 1);
   arguments.tile_rows = ceil_div(problem.m, Config::tile_m);
   arguments.tile_columns = ceil_div(part.end - part.begin, Config::tile_n);
-  arguments.by_group = Sm90Divisor(sm90_raster_rows * arguments.tile_columns);
-  arguments.by_last = Sm90Divisor(max_of(arguments.tile_rows % sm90_raster_rows, 1));
+  arguments.by_group = Divisor(sm90_raster_rows * arguments.tile_columns);
+  arguments.by_last = Divisor(max_of(arguments.tile_rows % sm90_raster_rows, 1));
   // TMA writes whole 16-byte pieces: the last chunk of an N that is no multiple of 8 would overwrite what follows the row.
   const int columns = problem.n / G::ratio;
   arguments.tma_columns = !tma_store ? 0 : columns % 8 == 0 ? columns : columns - G::store_columns + 1;

@@ -27,22 +27,6 @@ struct alignas(2 * sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0 ? 2 * s
   T first, second;
 };
 
-/// Division of 0 <= n < 2^31 by a constant of the launch, as a multiplication: a tile's place is on the way to its first load,
-/// and a division costs over a hundred clocks. (Granlund and Montgomery, "Division by Invariant Integers using Multiplication".)
-struct Sm90Divisor {
-  std::uint32_t multiplier = 0;  ///< ceil(2^(31 + shift) / divisor)
-  int shift = 0;                 ///< ceil(log2(divisor))
-
-  Sm90Divisor() = default;
-  explicit Sm90Divisor(int divisor) {
-    while ((std::int64_t{1} << shift) < divisor) ++shift;
-    multiplier = static_cast<std::uint32_t>(ceil_div(std::uint64_t{1} << (31 + shift), static_cast<std::uint64_t>(divisor)));
-  }
-  W8A8_DEVICE int divide(int n) const {
-    return static_cast<int>(__umulhi(2 * static_cast<std::uint32_t>(n), multiplier) >> shift);
-  }
-};
-
 /// What one call hands to the kernel, beside the tensor maps and the epilogue.
 template <class Out>
 struct Sm90GemmArguments {
@@ -51,11 +35,11 @@ struct Sm90GemmArguments {
   int m, n, k_blocks;
   int first_column;  ///< of the product; n is where its columns end
   int tile_rows, tile_columns;
-  Sm90Divisor by_group, by_last;  ///< by the tiles of a raster group; by the rows of tiles of the last group
-  int tma_columns;                ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
-  bool paired_store;              ///< an even column is aligned to two elements
-  bool stream_weight;             ///< the weight is read once: it need not stay in L2
-  bool stream_output;             ///< the output is too large to stay in L2
+  Divisor by_group, by_last;  ///< by the tiles of a raster group; by the rows of tiles of the last group
+  int tma_columns;            ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
+  bool paired_store;          ///< an even column is aligned to two elements
+  bool stream_weight;         ///< the weight is read once: it need not stay in L2
+  bool stream_output;         ///< the output is too large to stay in L2
   bool dependent_launch;
 };
 
