@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # All GPU tests, then those tagged [sanitizer] under compute-sanitizer's four tools, on the GPU of this machine.
 #
-#   tests/run_gpu_tests.sh [--binary w8a8_gpu_tests] [--output FILE.json]
+#   tests/run_gpu_tests.sh [--compute-80] [--binary w8a8_gpu_tests] [--output FILE.json]
 #
 # Without --binary it builds the tests for this GPU (in build/). Writes tests/results/<gpu>.json and exits with 0 where
 # everything passed, at least one test ran, and every tool was clean.
+#
+# --compute-80: the tests as a GPU of 2020 would run them. The code is compiled to PTX of compute_80 and that assembled for this
+# GPU (in build/compute_80), so that nothing newer can have slipped in. Writes tests/results/<gpu>_compute_80.json.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 die() { printf 'run_gpu_tests: %s\n' "$*" >&2; exit 2; }
 
-binary="" output=""
+binary="" output="" virtual=""
 while [ $# -gt 0 ]; do
   case "$1" in
+    --compute-80) virtual=compute_80 && shift ;;
     --binary) binary=${2:?} && shift 2 ;;
     --output) output=${2:?} && shift 2 ;;
     *) die "unknown argument $1" ;;
@@ -29,16 +33,21 @@ sanitizer=$(find_tool compute-sanitizer | head -n 1)
 [ -n "$sanitizer" ] || die "no compute-sanitizer in PATH or the CUDA toolkit"
 
 if [ -z "$binary" ]; then
-  cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DW8A8_BUILD_BENCH=OFF -DW8A8_BUILD_EXAMPLES=OFF || exit 2
-  cmake --build build --parallel --target w8a8_gpu_tests || exit 2
-  binary=build/w8a8_gpu_tests
+  build=build flags=()
+  if [ -n "$virtual" ]; then
+    build=build/$virtual
+    flags=(-DCMAKE_CUDA_ARCHITECTURES=OFF "-DCMAKE_CUDA_FLAGS=-gencode arch=$virtual,code=sm_$(query compute_cap | tr -d .)")
+  fi
+  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DW8A8_BUILD_BENCH=OFF -DW8A8_BUILD_EXAMPLES=OFF "${flags[@]}" || exit 2
+  cmake --build "$build" --parallel --target w8a8_gpu_tests || exit 2
+  binary=$build/w8a8_gpu_tests
 fi
 [ -x "$binary" ] || die "$binary is no program"
 case "$binary" in /*) ;; *) binary="$PWD/$binary" ;; esac
 
 # "NVIDIA H200" -> h200, "NVIDIA A100-SXM4-80GB" -> a100, "NVIDIA GeForce RTX 4090" -> rtx4090
 key=$(printf '%s\n' "$device" | sed -E 's/NVIDIA|GeForce|Tesla//g; s/-.*//; s/ ([0-9]+GB|HBM.*|PCIe|SXM.*|NVL).*//; s/ //g' | tr '[:upper:]' '[:lower:]')
-output=${output:-tests/results/$key.json}
+output=${output:-tests/results/$key${virtual:+_$virtual}.json}
 headers=$(find include -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-64)
 nvcc=$(find_tool nvcc | head -n 1)
 cuda=$("${nvcc:-false}" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
