@@ -199,6 +199,7 @@ void check_every_configuration(std::uint64_t seed, int count) {
   const Stream stream;
   w8a8::Tensor<std::uint8_t, 1, Device> workspace({64 << 20});
   for (const std::string& name : w8a8::gemm_configurations()) {
+    if (name.rfind("sm90", 0) == 0 && !runs_hopper_code()) continue;
     Random random(seed);
     GemmOptions options;
     options.configuration = name;
@@ -220,7 +221,7 @@ void check_every_configuration(std::uint64_t seed, int count) {
       REQUIRE(wrong == "");
     }
     INFO(name << ": " << refused);
-    if (name.rfind("sm90", 0) != 0 || w8a8::current_device().compute_capability == 90) CHECK(ran == count);
+    CHECK(ran == count);
   }
 }
 

@@ -19,7 +19,7 @@ DeviceProperties with_multiprocessors(int count) {
 
 }  // namespace
 
-TEST_CASE("sm90_gemm: the leading columns are whole tiles, and another configuration makes the rest") {
+TEST_CASE("sm90_gemm: the leading columns are whole tiles, and another configuration makes the rest", "[gemm]") {
   w8a8_test::Random random(1);
   const detail::Sm90GemmTuning& leading = detail::sm90_gemm_tuning[detail::sm90_gemm_leading];
   for (int i = 0; i < 20000; ++i) {
@@ -37,7 +37,7 @@ TEST_CASE("sm90_gemm: the leading columns are whole tiles, and another configura
   }
 }
 
-TEST_CASE("sm90_gemm: many tokens and deep K lead with 256x192, few tokens do not") {
+TEST_CASE("sm90_gemm: many tokens and deep K lead with 256x192, few tokens do not", "[gemm]") {
   const DeviceProperties device = with_multiprocessors(132);
   CHECK(select_sm90_gemm(4096, 8192, 28672, device) == detail::sm90_gemm_leading);
   CHECK(select_sm90_gemm(4096, 4096, 14336, device) == detail::sm90_gemm_leading);
