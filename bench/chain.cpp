@@ -6,7 +6,6 @@
 
 #include "measure_limits.hpp"
 #include "suite_work.hpp"
-#include "w8a8/gemm/tuning/dependent_launch.hpp"
 #include "w8a8/tensor/tensor.hpp"
 
 namespace w8a8::bench {
@@ -90,8 +89,7 @@ Work chain_work(const Run& run, const ChainState& state, int m, bool dependent_l
               q.x = state.activations[i % 2].data();
               q.stride = chain_layers[(i + chain_length - 1) % chain_length].n;
               q.codes = run.codes(), q.scale = run.code_scales();
-              q.early_successor = gemm_starts_before_quantizer(m);
-              call_quantize(q, dependent_launch && quantizer_starts_early(m, q.k), stream);
+              call_layer_quantize(q, dependent_launch, stream);
               call_gemm(Output::half, layer_arguments(run, state, m, block, i), options, stream);
             }
           }};

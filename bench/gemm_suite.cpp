@@ -1,6 +1,5 @@
 #include "fp8_quantize_peer.hpp"
 #include "suite_work.hpp"
-#include "w8a8/gemm/tuning/dependent_launch.hpp"
 
 namespace w8a8::bench {
 
@@ -77,8 +76,7 @@ struct LinearSuite : GemmSuite {
     a.m = shape.m, a.k = shape.k;
     a.x = activations(run, shape, set);
     a.codes = run.codes(), a.scale = run.code_scales();
-    a.early_successor = gemm_starts_before_quantizer(shape.m);
-    call_quantize(a, dependent_launch && quantizer_starts_early(shape.m, shape.k), stream);
+    call_layer_quantize(a, dependent_launch, stream);
   }
 
   static GemmArguments quantized_arguments(const Run& run, const Shape& shape, int set) {

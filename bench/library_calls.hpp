@@ -10,6 +10,7 @@
 #include "options.hpp"
 #include "quantize_forms.hpp"
 #include "w8a8/gemm/problem.hpp"
+#include "w8a8/gemm/tuning/dependent_launch.hpp"
 
 namespace w8a8::bench {
 
@@ -52,5 +53,12 @@ struct QuantizeArguments {
 };
 
 void call_quantize(const QuantizeArguments& arguments, bool dependent_launch, cudaStream_t stream);
+
+/// The same as a layer's forward() with options.dependent_launch enqueues it: as a dependent, and its GEMM early, where that
+/// pays.
+inline void call_layer_quantize(QuantizeArguments arguments, bool dependent_launch, cudaStream_t stream) {
+  arguments.early_successor = gemm_starts_before_quantizer(arguments.m);
+  call_quantize(arguments, dependent_launch && quantizer_starts_early(arguments.m, arguments.k), stream);
+}
 
 }  // namespace w8a8::bench
