@@ -7,7 +7,7 @@
 #include <cub/block/block_reduce.cuh>
 
 #include "w8a8/quant/asymmetric.hpp"
-#include "w8a8/quant/row_kernel.cuh"
+#include "w8a8/quant/row_launch.cuh"
 #include "w8a8/support/launch.cuh"
 #include "w8a8/tensor/view.hpp"
 

@@ -5,7 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "w8a8/quant/fused.hpp"
-#include "w8a8/quant/row_kernel.cuh"
+#include "w8a8/quant/row_launch.cuh"
 #include "w8a8/tensor/view.hpp"
 
 namespace w8a8 {

@@ -4,7 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "w8a8/quant/quantize.hpp"
-#include "w8a8/quant/row_kernel.cuh"
+#include "w8a8/quant/row_launch.cuh"
 #include "w8a8/tensor/view.hpp"
 
 namespace w8a8 {

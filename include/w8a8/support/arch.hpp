@@ -19,7 +19,7 @@ inline constexpr bool has_wgmma = false;
 #endif
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-/// TMA loads and mbarriers that count their bytes.
+/// TMA loads, bulk copies, and the mbarriers that count their bytes.
 inline constexpr bool has_tma = true;
 #else
 inline constexpr bool has_tma = false;
@@ -30,13 +30,6 @@ inline constexpr bool has_tma = false;
 inline constexpr bool has_dependent_launch = true;
 #else
 inline constexpr bool has_dependent_launch = false;
-#endif
-
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-/// cp.async.bulk and the mbarriers that count its bytes.
-inline constexpr bool has_bulk_copy = true;
-#else
-inline constexpr bool has_bulk_copy = false;
 #endif
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
