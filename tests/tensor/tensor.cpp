@@ -1,5 +1,6 @@
 #include "w8a8/tensor/tensor.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -73,4 +74,20 @@ TEST_CASE("copy refuses shapes that disagree and strided views", "[tensor]") {
   const MatrixView<int, Host> strided(wide.data(), {2, 3}, {6, 1});
   CHECK_THROWS_AS(copy(strided, from.view()), Error);
   CHECK_THROWS_AS(copy(from.view(), strided), Error);
+}
+
+TEST_CASE("copy refuses null pointers", "[tensor]") {
+  Tensor<int, 1, Host> there({3});
+  const VectorView<int, Host> null(nullptr, {3});
+  CHECK_THROWS_AS(copy(null, there.view()), Error);
+  CHECK_THROWS_AS(copy(there.view(), null), Error);
+  CHECK_NOTHROW(copy(VectorView<int, Host>(nullptr, {0}), VectorView<int, Host>(nullptr, {0})));
+}
+
+TEST_CASE("tensors of a type of another namespace can be cloned", "[tensor]") {
+  Tensor<std::byte, 1, Host> bytes({2});
+  bytes(0) = std::byte{3}, bytes(1) = std::byte{4};
+  const Tensor<std::byte, 1, Host> clone = clone_to<Host>(bytes.view());
+  CHECK(clone(0) == std::byte{3});
+  CHECK(clone(1) == std::byte{4});
 }

@@ -105,7 +105,7 @@ class Tensor {
 
 /// Copies the elements of `source` to `destination`; shapes must agree and both be dense. Between Host and Host it is done on
 /// return; otherwise it is enqueued on `stream` and, the host side being pageable memory, may wait for it.
-/// Throws Error where shapes disagree or a view is strided, CudaError where the copy fails.
+/// Throws Error where shapes disagree, a view is strided or its pointer null, CudaError where the copy fails.
 template <class T, class U, int Rank, class From, class To>
 void copy(const TensorView<T, Rank, From>& source, const TensorView<U, Rank, To>& destination, cudaStream_t stream = nullptr) {
   static_assert(std::is_same_v<std::remove_const_t<T>, U>, "copy: one element type, and a destination that is not const");
@@ -115,6 +115,8 @@ void copy(const TensorView<T, Rank, From>& source, const TensorView<U, Rank, To>
   if (!source.is_dense()) throw Error("copy", "source", "a dense view", "strides");
   if (!destination.is_dense()) throw Error("copy", "destination", "a dense view", "strides");
   if (source.empty()) return;
+  if (source.data() == nullptr) throw Error("copy", "source", "a pointer to its elements", "nullptr");
+  if (destination.data() == nullptr) throw Error("copy", "destination", "a pointer to its elements", "nullptr");
   const std::size_t bytes = static_cast<std::size_t>(source.size()) * sizeof(U);
   if constexpr (std::is_same_v<From, Host> && std::is_same_v<To, Host>) {
     std::memcpy(destination.data(), source.data(), bytes);
@@ -127,7 +129,7 @@ void copy(const TensorView<T, Rank, From>& source, const TensorView<U, Rank, To>
 template <class To, class T, int Rank, class From>
 Tensor<std::remove_const_t<T>, Rank, To> clone_to(const TensorView<T, Rank, From>& source, cudaStream_t stream = nullptr) {
   Tensor<std::remove_const_t<T>, Rank, To> out(source.shape());
-  copy(source, out.view(), stream);
+  w8a8::copy(source, out.view(), stream);  // qualified: of std::byte, std::copy would be as good
   if constexpr (std::is_same_v<From, Device> || std::is_same_v<To, Device>) {
     check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   }
