@@ -7,9 +7,12 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "support/error_text.hpp"
 #include "support/random.hpp"
+#include "w8a8/gemm/problem.hpp"
 #include "w8a8/nn/linear.hpp"
 #include "w8a8/nn/module.hpp"
 #include "w8a8/tensor/tensor.hpp"
@@ -63,6 +66,24 @@ Tensor<T, Rank, Host> poisoned(const std::array<std::int64_t, Rank>& shape) {
 template <class Layer>
 Tensor<std::byte, 1, typename Layer::space_type> workspace_for(const Layer& layer, std::int64_t tokens) {
   return Tensor<std::byte, 1, typename Layer::space_type>({static_cast<std::int64_t>(layer.forward_workspace_bytes(tokens))});
+}
+
+/// What layer.forward() says of the options; with "; written" behind it where it yet wrote to its workspace or output.
+template <class Layer>
+std::string refusal_of_forward(const Layer& layer, std::int64_t tokens, const w8a8::GemmOptions& options) {
+  using T = typename Layer::params_dtype;
+  using Space = typename Layer::space_type;
+  const Tensor<T, 2, Space> x = w8a8::clone_to<Space>(Tensor<T, 2, Host>({tokens, layer.in_features()}).view());
+  const auto untouched_y = poisoned<T, 2>({tokens, layer.out_features()});
+  const auto untouched = poisoned<std::byte, 1>({static_cast<std::int64_t>(layer.forward_workspace_bytes(tokens))});
+  auto y = w8a8::clone_to<Space>(untouched_y.view());
+  auto workspace = w8a8::clone_to<Space>(untouched.view());
+  std::string text = error_text([&] { layer.forward(x.view(), y.view(), workspace.view(), options); });
+  const auto after_y = w8a8::clone_to<Host>(y.view());
+  const auto after = w8a8::clone_to<Host>(workspace.view());
+  const bool same = std::memcmp(after_y.data(), untouched_y.data(), static_cast<std::size_t>(untouched_y.bytes())) == 0 &&
+                    std::memcmp(after.data(), untouched.data(), static_cast<std::size_t>(untouched.bytes())) == 0;
+  return same ? text : text + "; written";
 }
 
 /// The model's output for x, which lies on the host.

@@ -130,6 +130,12 @@ TEST_CASE("dynamic layer on the GPU: INT8 input", "[gpu][nn][sanitizer]") {
   CHECK(difference(values(expected), on_host(y), n) == "");
 }
 
+TEST_CASE("dynamic layer on the GPU: what the multiplication refuses is thrown before anything runs", "[gpu][nn]") {
+  W8A8_REQUIRE_GPU();
+  Random random(8);
+  check_refusals_of_forward(DynamicGpu::from_linear(random_linear<half>(random, 100, 48)));
+}
+
 TEST_CASE("dynamic layer on the GPU: fc1 is the CPU's up to tanh", "[gpu][nn]") {
   W8A8_REQUIRE_GPU();
   Random random(5);

@@ -8,6 +8,8 @@
 #include "support/catch.hpp"
 #include "support/compare.hpp"
 #include "support/error_text.hpp"
+#include "w8a8/nn/asymmetric_linear.hpp"
+#include "w8a8/nn/gated_linear.hpp"
 #include "w8a8/nn/w8a8_linear.hpp"
 
 namespace {
@@ -80,6 +82,35 @@ TEST_CASE("layers: null and misaligned matrices, wrong options", "[nn]") {
   GemmOptions options;
   options.kernel = Kernel::sm80;
   CHECK(contains(error_text([&] { layer.forward(x.view(), y.view(), workspace.view(), options); }), "argument 'options.kernel'"));
+}
+
+TEST_CASE("layers: what the multiplication refuses is thrown before the input is quantized", "[nn]") {
+  Random random(8);
+  const auto linear = random_linear<half>(random, 16, 8);
+  const auto dynamic = Layer::from_linear(linear), fc1 = Layer::from_linear(linear, false, {}, true);
+  const auto fixed = W8A8OF16LinearStaticScale<half, Host>::from_linear(linear);
+  const auto gated = W8A8OF16GatedLinear<half, Host>::from_gate_up(linear, linear);
+  const auto asymmetric = W8A8OF16LinearAsymmetricInput<half, Host>::from_linear(linear);
+  const auto check = [&](const GemmOptions& options, const std::string& expected) {
+    CHECK(refusal_of_forward(dynamic, 3, options) == expected);
+    CHECK(refusal_of_forward(fc1, 3, options) == expected);
+    CHECK(refusal_of_forward(fixed, 3, options) == expected);
+    CHECK(refusal_of_forward(gated, 3, options) == expected);
+    CHECK(refusal_of_forward(asymmetric, 3, options) == expected);
+  };
+  GemmOptions options;
+  options.configuration = "sm80_gemm/none";
+  check(options, "w8a8::gemm: argument 'options.configuration': expected none for host views, got sm80_gemm/none");
+  options = {};
+  options.kernel = Kernel::sm90;
+  check(options, "w8a8::gemm: argument 'options.kernel': expected auto or host for host views, got sm90");
+  options = {};
+  options.threads = -1;
+  check(options, "w8a8::gemm: argument 'options.threads': expected a count >= 0, got -1");
+
+  auto short_bias = Layer::from_linear(linear);
+  short_bias.bias = Tensor<half, 1, Host>({7});
+  CHECK(refusal_of_forward(short_bias, 3, {}) == "w8a8::gemm: argument 'bias': expected a vector of length 8, got length 7");
 }
 
 TEST_CASE("layers: a bias that is no pointer is not taken for none", "[nn]") {

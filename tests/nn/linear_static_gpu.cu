@@ -37,4 +37,10 @@ TEST_CASE("static layer on the GPU: batches, bfloat16, half scales", "[gpu][nn]"
   }
 }
 
+TEST_CASE("static layer on the GPU: what the multiplication refuses is thrown before anything runs", "[gpu][nn]") {
+  W8A8_REQUIRE_GPU();
+  Random random(4);
+  check_refusals_of_forward(StaticGpu::from_linear(random_linear<bfloat16>(random, 100, 48)));
+}
+
 }  // namespace

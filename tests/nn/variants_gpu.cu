@@ -76,4 +76,12 @@ TEST_CASE("gated layer on the GPU: the CPU's parameters, and its values but for 
   }
 }
 
+TEST_CASE("gated and asymmetric layer on the GPU: what the multiplication refuses is thrown before anything runs", "[gpu][nn]") {
+  W8A8_REQUIRE_GPU();
+  Random random(3);
+  const auto linear = random_linear<half>(random, 100, 48);
+  check_refusals_of_forward(W8A8OF16GatedLinear<half, Device>::from_gate_up(linear, linear));
+  check_refusals_of_forward(W8A8OF16LinearAsymmetricInput<half, Device>::from_linear(linear));
+}
+
 }  // namespace

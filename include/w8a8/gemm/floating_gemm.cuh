@@ -40,11 +40,10 @@ int floating_gemm_plan(const GemmProblem<Out, Operand>& problem, const GemmOptio
   return index;
 }
 
-/// Runs a checked problem, m, n >= 1, on `stream`.
+/// Runs a checked problem, m, n >= 1, in configuration `config_index` of FloatingGemmConfigs on `stream`.
 template <class Out, class Operand, class Epilogue>
-void launch_floating_gemm(const GemmProblem<Out, Operand>& problem, const Epilogue& epilogue, const GemmOptions& options,
-                          cudaStream_t stream) {
-  const DeviceProperties device = current_device();
+void launch_floating_gemm(const GemmProblem<Out, Operand>& problem, const Epilogue& epilogue, int config_index,
+                          const GemmOptions& options, const DeviceProperties& device, cudaStream_t stream) {
   constexpr int size = sizeof(Operand);
   const GemmProblem<Out> bytes{reinterpret_cast<const std::int8_t*>(problem.x),
                                reinterpret_cast<const std::int8_t*>(problem.w),
@@ -55,7 +54,7 @@ void launch_floating_gemm(const GemmProblem<Out, Operand>& problem, const Epilog
                                problem.m,
                                problem.n,
                                problem.k * size};
-  FloatingGemmConfigs::visit(floating_gemm_plan(problem, options, device), [&](auto config) {
+  FloatingGemmConfigs::visit(config_index, [&](auto config) {
     launch_sm80_gemm_config<decltype(config), Operand>(bytes, epilogue, options, device, stream);
   });
 }

@@ -205,6 +205,27 @@ GemmPlan make_plan(const GemmProblem<Out>& problem, const GemmOptions& options, 
   return choose_plan<Epilogue>(problem, options.kernel, device);
 }
 
+/// A checked gemm() on the current device, and what will run it.
+template <class Out, class Operand, class Epilogue>
+struct PlannedGemm {
+  GemmProblem<Out, Operand> problem;
+  Epilogue epilogue;
+  GemmOptions options;
+  DeviceProperties device;
+  std::conditional_t<is_floating_v<Operand>, int, GemmPlan> plan;  ///< not set where there is no output
+
+  /// Throws CudaError where a launch is refused.
+  void enqueue(cudaStream_t stream) const {
+    if (problem.m == 0 || problem.n == 0) return;
+    if constexpr (is_floating_v<Operand>) {
+      launch_floating_gemm(problem, epilogue, plan, options, device, stream);
+    } else {
+      visit_kernel(plan.kernel,
+                   [&](auto entry) { decltype(entry)::launch(problem, epilogue, plan.configuration, options, device, stream); });
+    }
+  }
+};
+
 }  // namespace detail
 
 /// The names that GemmOptions::configuration takes.
@@ -225,17 +246,34 @@ inline std::size_t gemm_workspace_bytes(std::int64_t m, std::int64_t n, std::int
   return sm80_gemm_workspace_bytes(static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), current_device());
 }
 
+/// gemm() in two steps, for callers who enqueue something before it and want all that is wrong to be thrown first: checks the
+/// arguments as gemm() does and chooses the configuration; enqueue(stream) of what comes back launches it on the same device.
+template <class XT, class WT, class Out, class Epilogue>
+auto plan_gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
+               const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}) {
+  using Operand = std::remove_const_t<XT>;
+  static_assert(!std::is_same_v<Operand, float>, "gemm: on the GPU x and w are int8, half or bfloat16");
+  detail::PlannedGemm<Out, Operand, Epilogue> planned{make_problem(x, w, epilogue, out), epilogue, options, {}, {}};
+  if (planned.problem.m == 0 || planned.problem.n == 0) return planned;
+  planned.device = current_device();
+  if constexpr (is_floating_v<Operand>) {
+    planned.plan = detail::floating_gemm_plan(planned.problem, options, planned.device);
+  } else {
+    planned.plan = detail::make_plan<Epilogue>(planned.problem, options, planned.device);
+  }
+  return planned;
+}
+
 /// The configuration that gemm() with the same arguments would run: "sm90_gemm/128x256". Throws as gemm() does; runs nothing.
 template <class XT, class WT, class Out, class Epilogue>
 std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
                                const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}) {
-  const auto problem = make_problem(x, w, epilogue, out);
-  if (problem.m == 0 || problem.n == 0) return "none (no output)";
+  const auto planned = plan_gemm(x, w, epilogue, out, options);
+  if (planned.problem.m == 0 || planned.problem.n == 0) return "none (no output)";
   if constexpr (is_floating_v<std::remove_const_t<XT>>) {
-    const int index = detail::floating_gemm_plan(problem, options, current_device());
-    return FloatingGemmConfigs::names()[static_cast<std::size_t>(index)];
+    return FloatingGemmConfigs::names()[static_cast<std::size_t>(planned.plan)];
   } else {
-    return detail::plan_name(detail::make_plan<Epilogue>(problem, options, current_device()));
+    return detail::plan_name(planned.plan);
   }
 }
 
@@ -254,18 +292,7 @@ std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorV
 template <class XT, class WT, class Out, class Epilogue>
 void gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
           const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {
-  const auto problem = make_problem(x, w, epilogue, out);
-  if (problem.m == 0 || problem.n == 0) return;
-  if constexpr (is_floating_v<std::remove_const_t<XT>>) {
-    static_assert(!std::is_same_v<std::remove_const_t<XT>, float>, "gemm: on the GPU x and w are int8, half or bfloat16");
-    detail::launch_floating_gemm(problem, epilogue, options, stream);
-  } else {
-    const DeviceProperties device = current_device();
-    const detail::GemmPlan plan = detail::make_plan<Epilogue>(problem, options, device);
-    detail::visit_kernel(plan.kernel, [&](auto entry) {
-      decltype(entry)::launch(problem, epilogue, plan.configuration, options, device, stream);
-    });
-  }
+  plan_gemm(x, w, epilogue, out, options).enqueue(stream);
 }
 
 }  // namespace w8a8

@@ -114,6 +114,42 @@ void host_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const 
   });
 }
 
+namespace detail {
+
+/// A checked gemm() on the CPU.
+template <class Out, class Operand, class Epilogue>
+struct PlannedHostGemm {
+  GemmProblem<Out, Operand> problem;
+  Epilogue epilogue;
+  GemmOptions options;
+
+  /// Done on return; `stream` is there so that host and device calls read alike.
+  void enqueue(cudaStream_t stream = nullptr) const {
+    static_cast<void>(stream);
+    if constexpr (is_floating_v<Operand>) {
+      host_floating_gemm(problem, epilogue, options);
+    } else {
+      host_gemm(problem, epilogue, options);
+    }
+  }
+};
+
+}  // namespace detail
+
+/// gemm() in two steps, for callers who write something before it and want all that is wrong to be thrown first: checks the
+/// arguments as gemm() does; enqueue() of what comes back runs it.
+template <class XT, class WT, class Out, class Epilogue>
+auto plan_gemm(const TensorView<XT, 2, Host>& x, const TensorView<WT, 2, Host>& w, const Epilogue& epilogue,
+               const TensorView<Out, 2, Host>& out, const GemmOptions& options = {}) {
+  detail::PlannedHostGemm<Out, std::remove_const_t<XT>, Epilogue> planned{make_problem(x, w, epilogue, out), epilogue, options};
+  if (options.kernel != Kernel::automatic && options.kernel != Kernel::host) {
+    throw Error("gemm", "options.kernel", "auto or host for host views", kernel_name(options.kernel));
+  }
+  if (!options.configuration.empty()) throw Error("gemm", "options.configuration", "none for host views", options.configuration);
+  if (options.threads < 0) throw Error("gemm", "options.threads", "a count >= 0", text(options.threads));
+  return planned;
+}
+
 /// out[m, n] = epilogue(sum_k x[m, k] * w[n, k]) on the CPU.
 /// x: M x K int8, w: N x K int8, out: M x N (M x N / 2 with a gated epilogue) half, bfloat16, float or int32; rows contiguous,
 /// row strides free; K <= maximum_k. Done on return; `stream` is there so that host and device calls read alike. M = 0 or N = 0
@@ -123,18 +159,7 @@ void host_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const 
 template <class XT, class WT, class Out, class Epilogue>
 void gemm(const TensorView<XT, 2, Host>& x, const TensorView<WT, 2, Host>& w, const Epilogue& epilogue,
           const TensorView<Out, 2, Host>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {
-  static_cast<void>(stream);
-  const auto problem = make_problem(x, w, epilogue, out);
-  if (options.kernel != Kernel::automatic && options.kernel != Kernel::host) {
-    throw Error("gemm", "options.kernel", "auto or host for host views", kernel_name(options.kernel));
-  }
-  if (!options.configuration.empty()) throw Error("gemm", "options.configuration", "none for host views", options.configuration);
-  if (options.threads < 0) throw Error("gemm", "options.threads", "a count >= 0", text(options.threads));
-  if constexpr (is_floating_v<std::remove_const_t<XT>>) {
-    host_floating_gemm(problem, epilogue, options);
-  } else {
-    host_gemm(problem, epilogue, options);
-  }
+  plan_gemm(x, w, epilogue, out, options).enqueue(stream);
 }
 
 }  // namespace w8a8

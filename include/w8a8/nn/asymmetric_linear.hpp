@@ -125,17 +125,15 @@ class W8A8OF16LinearAsymmetricInput : public detail::W8A8Linear<Params, Space, S
     const VectorView<std::int32_t, Space> zero_point(reinterpret_cast<std::int32_t*>(workspace.data()), {tokens});
     const auto affine = ZeroPoint(zero_point, weight_row_sum.view()) | Dequantize(scratch.scales, this->dequant_scale.view()) |
                         detail::OptionalBias<Params, Space>(this->own_bias());
-    this->check(call, scratch.scales);
-    if (input_factor.empty()) {
-      quantize_per_token_asymmetric(call.x, scratch.codes, scratch.scales, zero_point, stream, call.how);
-    } else {
-      quantize_per_token_asymmetric(call.x, input_factor.view(), scratch.codes, scratch.scales, zero_point, stream, call.how);
-    }
-    if (this->fc1) {
-      gemm(scratch.codes, this->weight.view(), affine | Gelu{}, call.out, scratch.options, stream);
-    } else {
-      gemm(scratch.codes, this->weight.view(), affine, call.out, scratch.options, stream);
-    }
+    this->with_activation(affine, [&](const auto& epilogue) {
+      this->quantize_and_multiply(call, epilogue, stream, [&] {
+        if (input_factor.empty()) {
+          quantize_per_token_asymmetric(call.x, scratch.codes, scratch.scales, zero_point, stream, call.how);
+        } else {
+          quantize_per_token_asymmetric(call.x, input_factor.view(), scratch.codes, scratch.scales, zero_point, stream, call.how);
+        }
+      });
+    });
   }
 
  private:

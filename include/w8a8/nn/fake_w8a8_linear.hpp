@@ -95,8 +95,9 @@ class FakeW8A8Linear : public nn::Module<T, Space> {
     const MatrixView<Weight, Space> rounded(reinterpret_cast<Weight*>(workspace.data()), input.shape());
     QuantizeOptions options;
     options.bits = wbit;
+    const auto product = plan_gemm(rounded, weight.view(), detail::OptionalBias<T, Space>(bias.view()), output);
     fake_quantize(input, rounded, stream, options);
-    gemm(rounded, weight.view(), detail::OptionalBias<T, Space>(bias.view()), output, GemmOptions{}, stream);
+    product.enqueue(stream);
   }
 };
 

@@ -76,12 +76,8 @@ class W8A8OF16GatedLinear : public detail::W8A8Linear<Params, Space, Scale> {
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
     const auto call = this->prepare(input, output_buffer, out_features(), workspace, options);
-    const auto& scratch = call.scratch;
-    const auto epilogue =
-        Dequantize(scratch.scales, this->dequant_scale.view()) | detail::OptionalBias<Params, Space>(this->own_bias()) | Gate{};
-    make_problem(scratch.codes, this->weight.view(), epilogue, call.out);
-    quantize_per_token(call.x, scratch.codes, scratch.scales, stream, call.how);
-    gemm(scratch.codes, this->weight.view(), epilogue, call.out, scratch.options, stream);
+    this->quantize_and_multiply(call, this->own_affine(call.scratch.scales) | Gate{}, stream,
+                                [&] { quantize_per_token(call.x, call.scratch.codes, call.scratch.scales, stream, call.how); });
   }
 
  private:

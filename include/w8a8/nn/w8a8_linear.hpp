@@ -125,10 +125,10 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
     const auto call = this->prepare(input, output_buffer, this->out_features(), workspace, options);
-    const auto& scratch = call.scratch;
-    this->check(call, scratch.scales);
-    quantize_per_token(call.x, scratch.codes, scratch.scales, stream, call.how);
-    this->multiply("forward", scratch.codes, scratch.scales, call.out, this->own_bias(), scratch.options, stream);
+    this->with_activation(this->own_affine(call.scratch.scales), [&](const auto& epilogue) {
+      this->quantize_and_multiply(call, epilogue, stream,
+                                  [&] { quantize_per_token(call.x, call.scratch.codes, call.scratch.scales, stream, call.how); });
+    });
   }
 
  private:
@@ -257,10 +257,10 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
                const TensorView<std::byte, 1, Space>& workspace, const GemmOptions& options = {},
                cudaStream_t stream = nullptr) const {
     const auto call = this->prepare(input, output_buffer, this->out_features(), workspace, options);
-    const auto& scratch = call.scratch;
-    this->check(call, stored_scale());
-    quantize_per_tensor(call.x, scratch.codes, input_scale(), stream, call.how);
-    this->multiply("forward", scratch.codes, stored_scale(), call.out, this->own_bias(), scratch.options, stream);
+    this->with_activation(this->own_affine(stored_scale()), [&](const auto& epilogue) {
+      this->quantize_and_multiply(call, epilogue, stream,
+                                  [&] { quantize_per_tensor(call.x, call.scratch.codes, input_scale(), stream, call.how); });
+    });
   }
 
  private:

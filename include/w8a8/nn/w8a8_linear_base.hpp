@@ -129,11 +129,7 @@ class W8A8Linear {
     const auto x = as_matrix(function, "input", input);
     const auto out = as_matrix(function, "output_buffer", output);
     const auto affine = Dequantize(input_scale, dequant_scale.view()) | OptionalBias<Params, Space>(added);
-    if (fc1) {
-      gemm(x, weight.view(), affine | Gelu{}, out, options, stream);
-    } else {
-      gemm(x, weight.view(), affine, out, options, stream);
-    }
+    with_activation(affine, [&](const auto& epilogue) { gemm(x, weight.view(), epilogue, out, options, stream); });
   }
 
   /// The parts of forward()'s workspace.
@@ -181,10 +177,29 @@ class W8A8Linear {
                             options.dependent_launch && gemm_starts_before_quantizer(x.extent(0))}};
   }
 
-  /// What gemm() will check, before a quantizer is enqueued.
-  template <class X, class Out>
-  void check(const Call<X, Out>& call, const VectorView<const float, Space>& input_scale) const {
-    make_problem(call.scratch.codes, weight.view(), Dequantize(input_scale, dequant_scale.view()), call.out);
+  /// Calls f with the epilogue of the layer: `affine`, and GELU after it where this is a first MLP projection.
+  template <class Affine, class F>
+  void with_activation(const Affine& affine, F&& f) const {
+    if (fc1) {
+      f(affine | Gelu{});
+    } else {
+      f(affine);
+    }
+  }
+
+  /// Enqueues quantize(), which writes the codes and their scales, and the product. Whatever is wrong with the product is thrown
+  /// before that.
+  template <class X, class Out, class Epilogue, class Quantize>
+  void quantize_and_multiply(const Call<X, Out>& call, const Epilogue& epilogue, cudaStream_t stream,
+                             const Quantize& quantize) const {
+    const auto product = plan_gemm(call.scratch.codes, weight.view(), epilogue, call.out, call.scratch.options);
+    quantize();
+    product.enqueue(stream);
+  }
+
+  /// Dequantization, and the layer's own bias where it has one.
+  auto own_affine(const VectorView<const float, Space>& input_scale) const {
+    return Dequantize(input_scale, dequant_scale.view()) | OptionalBias<Params, Space>(own_bias());
   }
 
   VectorView<const Params, Space> own_bias() const { return bias.view(); }
