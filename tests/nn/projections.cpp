@@ -1,5 +1,8 @@
 // Projections that share an input: names, fusion, state dicts of fused and separate layers.
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,9 +12,12 @@
 #include "support/catch.hpp"
 #include "support/compare.hpp"
 #include "support/error_text.hpp"
+#include "w8a8/io/safetensors.hpp"
+#include "w8a8/io/safetensors_writer.hpp"
 #include "w8a8/io/state_dict.hpp"
 #include "w8a8/nn/fake_w8a8_linear.hpp"
 #include "w8a8/nn/quantized_linear.hpp"
+#include "w8a8/nn/sequential.hpp"
 
 namespace {
 
@@ -117,6 +123,32 @@ TEST_CASE("state dicts: the static layer's input scale", "[nn][io]") {
   load_state_dict(loaded, SafetensorsFile(directory / "static"));
   CHECK(static_cast<Static&>(*loaded).layer.input_scale() == 0.03125f);
   CHECK(difference(values(run_model(model, x)), values(run_model(loaded, x))) == "");
+
+  // A value that cannot be right, in the last of the modules: nothing of the model is changed.
+  auto sequence = std::make_unique<nn::Sequential<half, Host>>();
+  sequence->append(linear_module<half, Host>(random, 48, 48));
+  sequence->append(std::make_unique<Static>(Static::Layer::from_linear(linear, false, {}, false, 0.5f)));
+  nn::ModulePtr<half, Host> nested = std::move(sequence);
+  auto outer = std::make_unique<nn::Sequential<half, Host>>();
+  outer->append(std::move(nested));
+  nn::ModulePtr<half, Host> whole = std::move(outer);
+  const auto before = run_model(whole, x);
+  const auto parameters = nn::named_parameters(whole);
+  std::vector<TensorSpec> specs;
+  for (const nn::Parameter& each : parameters) specs.push_back({each.name, each.dtype, each.shape});
+  for (const float bad : {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    SafetensorsWriter writer(directory / "bad", specs, {});
+    for (const nn::Parameter& each : parameters) {
+      std::vector<std::byte> ones(static_cast<std::size_t>(each.bytes), std::byte{1});
+      if (each.name == "0.1.input_scale") std::memcpy(ones.data(), &bad, sizeof bad);
+      writer.write(each.name, {each.dtype, each.shape, ones.data(), each.bytes});
+    }
+    writer.commit();
+    const std::string error = error_text([&] { load_state_dict(whole, SafetensorsFile(directory / "bad")); });
+    CHECK(contains(error, "tensor '0.1.input_scale': "));
+    CHECK(contains(error, "expected positive, finite numbers, got "));
+    CHECK(difference(values(before), values(run_model(whole, x))) == "");
+  }
 
   const nn::Parameter scale = model->parameters().back();
   CHECK(scale.name == "input_scale");

@@ -41,9 +41,8 @@ void save_state_dict(nn::ModulePtr<T, Space>& model, const std::string& path,
 }
 
 /// Fills all parameters of `model` from the file, complete on return: names, dtypes and shapes must agree, and the file may hold
-/// no tensor that the model lacks. Throws FileError that names the tensor before any parameter is changed; and what a module's
-/// parameters_written() throws where it finds a value impossible, an input scale that is not positive, say: the parameters are
-/// then the file's.
+/// no tensor that the model lacks. Throws FileError that names the tensor before any parameter is changed, also for values that a
+/// module refuses (nn::Module::check_parameter), an input scale that is not positive, say.
 template <class T, class Space>
 void load_state_dict(nn::ModulePtr<T, Space>& model, const SafetensorsFile& file) {
   const std::vector<nn::Parameter> parameters = nn::named_parameters(model);
@@ -62,6 +61,16 @@ void load_state_dict(nn::ModulePtr<T, Space>& model, const SafetensorsFile& file
   for (const SafetensorsEntry& entry : file.tensors()) {
     if (names.count(entry.name) == 0) throw FileError(file.path(), entry.name, "the model has no such parameter");
   }
+  nn::visit_modules(model, [&](const std::string& name, nn::ModulePtr<T, Space>& module) {
+    for (const nn::Parameter& each : module->parameters()) {
+      const std::string full = nn::detail::joined_name(name, each.name);
+      try {
+        module->check_parameter(each, file.ref(full).data);
+      } catch (const Error& error) {
+        throw FileError(file.path(), full, "expected " + error.expected() + ", got " + error.received());
+      }
+    }
+  });
   for (const nn::Parameter& each : parameters) nn::write_parameter(each, file.ref(each.name).data);
   nn::visit_modules(model, [](const std::string&, nn::ModulePtr<T, Space>& module) { module->parameters_written(); });
 }

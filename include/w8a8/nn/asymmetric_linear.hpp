@@ -105,6 +105,11 @@ class W8A8OF16LinearAsymmetricInput : public detail::W8A8Linear<Params, Space, S
     return all;
   }
 
+  /// As Module's: throws Error where one of the "input_factor" is not positive and finite.
+  void check_parameter(const nn::Parameter& parameter, const void* values) const {
+    if (parameter.name == "input_factor") nn::check_positive(parameter, values);
+  }
+
   /// To be called when parameters() have been written from outside; complete on return.
   void parameters_written() { detail::sum_rows(this->weight.view(), weight_row_sum.view()); }
 

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -78,6 +79,19 @@ inline void write_parameter(const Parameter& parameter, const void* from) {
                       static_cast<std::size_t>(parameter.block_bytes), cudaMemcpyHostToDevice);
 }
 
+/// Throws Error that names the parameter where one of its values is not positive and finite. values: as check_parameter() of
+/// Module takes them, floats.
+inline void check_positive(const Parameter& parameter, const void* values) {
+  for (std::uint64_t offset = 0; offset + sizeof(float) <= parameter.bytes; offset += sizeof(float)) {
+    float value = 0.0f;
+    std::memcpy(&value, static_cast<const std::byte*>(values) + offset, sizeof value);
+    if (!(value > 0.0f) || std::isinf(value)) {
+      throw Error("check_parameter", parameter.name, "positive, finite numbers",
+                  text(value, " at index ", offset / sizeof(float)));
+    }
+  }
+}
+
 /// A node of a model whose activations are of type T in `Space`. A module of one's own derives from this, holds its parts as
 /// ModulePtr members and lists them in children(); conversions then find and replace them.
 template <class T = half, class Space = Host>
@@ -103,8 +117,15 @@ class Module {
   /// This module's own parameters, its children's not among them.
   virtual std::vector<Parameter> parameters() { return {}; }
 
+  /// Throws Error where values that one of parameters() is to be filled with cannot be right. values: parameter.bytes bytes of
+  /// host memory, dense, at any alignment. What fills several parameters asks this for all of them before it writes the first.
+  virtual void check_parameter(const Parameter& parameter, const void* values) const {
+    static_cast<void>(parameter);
+    static_cast<void>(values);
+  }
+
   /// Called when parameters() have been written from outside, by a state dict, say: what was computed from them is to be computed
-  /// anew. Throws Error where they cannot be right.
+  /// anew.
   virtual void parameters_written() {}
 
   /// How many features a token has after this module, where it has `in_features` before.

@@ -62,6 +62,10 @@ class QuantizedLayer : public Module<typename LayerType::params_dtype, typename 
     return all;
   }
 
+  void check_parameter(const Parameter& parameter, const void* values) const override {
+    layer.check_parameter(parameter, values);
+  }
+
   void parameters_written() override { layer.parameters_written(); }
 
   std::int64_t out_features(std::int64_t features) const override {

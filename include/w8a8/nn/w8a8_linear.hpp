@@ -202,6 +202,11 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
     return all;
   }
 
+  /// As Module's: throws Error where the "input_scale" is not positive and finite.
+  void check_parameter(const nn::Parameter& parameter, const void* values) const {
+    if (parameter.name == "input_scale") nn::check_positive(parameter, values);
+  }
+
   /// To be called when parameters() have been written from outside. Throws Error where the scale is not positive and finite.
   void parameters_written() {
     if (!host_scale_.empty()) set_input_scale(host_scale_(0));

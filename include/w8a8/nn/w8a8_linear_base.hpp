@@ -68,6 +68,9 @@ class W8A8Linear {
     return all;
   }
 
+  /// As Module's: the codes, scales and biases of these layers may be any.
+  void check_parameter(const nn::Parameter&, const void*) const {}
+
   /// To be called when parameters() have been written from outside.
   void parameters_written() {}
 
