@@ -48,6 +48,8 @@ TEST_CASE("shapes that are negative or too large are refused", "[tensor]") {
   const std::int64_t big = std::int64_t{1} << 31;
   CHECK_THROWS_AS((Tensor<float, 2, Host>({big, big})), Error);
   CHECK_THROWS_AS((Tensor<float, 3, Device>({big, big, big})), Error);
+  CHECK_THROWS_AS((Tensor<float, 3, Host>({0, big, big})), Error);
+  CHECK_THROWS_AS((Tensor<float, 3, Host>({big, 0, big})), Error);
   CHECK_THROWS_AS((Tensor<float, 1, Host>({std::numeric_limits<std::int64_t>::max()})), Error);
 }
 

@@ -71,6 +71,23 @@ TEST_CASE("empty views have a shape and no elements", "[tensor]") {
   CHECK(no_rows.extent(1) == 7);
 }
 
+TEST_CASE("shapes whose elements cannot be counted are refused by name", "[tensor]") {
+  const std::int64_t big = std::int64_t{1} << 32;
+  const auto refused = [](auto&& make) {
+    try {
+      make();
+      FAIL_CHECK("did not throw");
+    } catch (const Error& error) {
+      CHECK(error.argument() == "shape");
+      CHECK(error.expected() == "fewer than 2^63 elements");
+    }
+  };
+  refused([&] { MatrixView<int, Host>(nullptr, {big, big}); });
+  refused([&] { MatrixView<int, Device>(nullptr, {big, big}, {0, 1}); });
+  refused([&] { TensorView<int, 3, Host>(nullptr, {big, 0, big}); });
+  CHECK(MatrixView<int, Host>(nullptr, {big / 2, big - 1}).size() == big / 2 * (big - 1));
+}
+
 TEST_CASE("negative sizes and strides are refused by name", "[tensor]") {
   int data[1];
   try {

@@ -35,7 +35,7 @@ struct HostGemmTile {
 };
 
 /// Widens a block of `rows` x `depth` elements, and fills up to whole micro blocks with zeros.
-template <int Rows>
+template <std::size_t Rows>
 void pack_block(std::int16_t (&block)[Rows][HostGemmTile::depth], const std::int8_t* source, std::int64_t leading, int rows,
                 int depth, int micro) {
   const int padded = round_up(rows, micro);

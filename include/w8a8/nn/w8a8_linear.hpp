@@ -40,9 +40,10 @@ class W8A8OF16LinearDynamicInputScale : public detail::W8A8Linear<Params, Space,
   W8A8OF16LinearDynamicInputScale() = default;
 
   /// As create_weights().
-  W8A8OF16LinearDynamicInputScale(std::int64_t in_features, std::int64_t out_features, bool has_bias = true, bool fc1 = false) {
+  W8A8OF16LinearDynamicInputScale(std::int64_t in_features, std::int64_t out_features, bool has_bias = true,
+                                  bool is_fc1 = false) {
     this->create_weights(in_features, out_features, has_bias);
-    this->fc1 = fc1;
+    this->fc1 = is_fc1;
   }
 
   /// A layer with the quantized parameters of `linear` (nn::Linear or nn::LinearView, in either space), which stays as it is;
@@ -156,9 +157,9 @@ class W8A8OF16LinearStaticScale : public detail::W8A8Linear<Params, Space, Scale
 
   /// As create_weights() and set_input_scale().
   W8A8OF16LinearStaticScale(std::int64_t in_features, std::int64_t out_features, bool has_bias = true, float input_scale = 1.0f,
-                            bool fc1 = false) {
+                            bool is_fc1 = false) {
     this->create_weights(in_features, out_features, has_bias);
-    this->fc1 = fc1;
+    this->fc1 = is_fc1;
     set_input_scale(input_scale);
   }
 

@@ -35,7 +35,7 @@ struct Group {
   static constexpr int elements_per_word = static_cast<int>(4 / sizeof(T));
   static constexpr int words = group_size / elements_per_word;
 
-  std::uint32_t word[words];
+  std::uint32_t word[static_cast<std::size_t>(words)];
 };
 
 /// The same eight elements in FP32.

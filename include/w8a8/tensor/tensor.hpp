@@ -35,15 +35,17 @@ struct FreeStorage {
 
 template <class T, std::size_t Rank>
 std::size_t storage_bytes(const std::array<std::int64_t, Rank>& shape) {
+  constexpr std::uint64_t limit = std::numeric_limits<std::int64_t>::max() / sizeof(T);
   std::uint64_t count = 1;
+  bool empty = false;
   for (const std::int64_t size : shape) {
     if (size < 0) throw Error("Tensor", "shape", "sizes >= 0", shape_text(shape));
-    if (size > 0 && count > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / sizeof(T) / size) {
-      throw Error("Tensor", "shape", "fewer than 2^63 bytes", shape_text(shape));
-    }
-    count *= static_cast<std::uint64_t>(size);
+    empty = empty || size == 0;
+    const std::uint64_t factor = size == 0 ? 1 : static_cast<std::uint64_t>(size);  // strides skip sizes of 0
+    if (count > limit / factor) throw Error("Tensor", "shape", "fewer than 2^63 bytes", shape_text(shape));
+    count *= factor;
   }
-  return static_cast<std::size_t>(count) * sizeof(T);
+  return empty ? 0 : static_cast<std::size_t>(count) * sizeof(T);
 }
 
 }  // namespace detail
@@ -81,7 +83,7 @@ class Tensor {
   T* data() { return static_cast<T*>(storage_.get()); }
   const T* data() const { return static_cast<const T*>(storage_.get()); }
   const shape_type& shape() const { return shape_; }
-  std::int64_t extent(int dimension) const { return shape_[dimension]; }
+  std::int64_t extent(int dimension) const { return shape_[static_cast<std::size_t>(dimension)]; }
   std::int64_t size() const { return view().size(); }
   std::int64_t bytes() const { return size() * static_cast<std::int64_t>(sizeof(T)); }
   bool empty() const { return size() == 0; }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cuda/std/array>
 #include <cuda/std/mdspan>
+#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -14,6 +15,14 @@
 #include "w8a8/tensor/space.hpp"
 
 namespace w8a8 {
+
+/// "4x7" for the shape {4, 7}: for the texts of errors.
+template <std::size_t Rank>
+std::string shape_text(const std::array<std::int64_t, Rank>& shape) {
+  std::string out;
+  for (std::size_t d = 0; d < Rank; ++d) out += (d ? "x" : "") + std::to_string(shape[d]);
+  return out;
+}
 
 /// A non-owning view of `Rank` (1 to 3) dimensions. Strides count elements; a copy of the view is cheap and refers to the same
 /// elements, and a view of T converts to one of const T. Elements are reached with `view(i)`, `view(i, j)`, `view(i, j, k)`: by
@@ -27,32 +36,32 @@ class TensorView {
   using element_type = T;
   using value_type = std::remove_const_t<T>;
   using space_type = Space;
-  using shape_type = std::array<std::int64_t, Rank>;
-  using extents_type = ::cuda::std::dextents<std::int64_t, Rank>;
+  using shape_type = std::array<std::int64_t, static_cast<std::size_t>(Rank)>;
+  using extents_type = ::cuda::std::dextents<std::int64_t, static_cast<std::size_t>(Rank)>;
   using mapping_type = ::cuda::std::layout_stride::mapping<extents_type>;
   using mdspan_type = ::cuda::std::mdspan<T, extents_type, ::cuda::std::layout_stride>;
   static constexpr int rank = Rank;
 
   TensorView() : TensorView(nullptr, shape_type{}) {}
 
-  /// A dense view: the last dimension is contiguous. Throws Error if a size is negative.
+  /// A dense view: the last dimension is contiguous. Throws Error if a size is negative or there are 2^63 elements or more.
   TensorView(T* data, const shape_type& shape) : TensorView(data, shape, dense_strides(shape)) {}
 
-  /// A strided view. Throws Error if a size or a stride is negative.
+  /// A strided view. Throws Error if a size or a stride is negative or there are 2^63 elements or more.
   TensorView(T* data, const shape_type& shape, const shape_type& strides) : span_(data, make_mapping(shape, strides)) {}
 
   template <class U, class = std::enable_if_t<std::is_same_v<const U, T> && !std::is_same_v<U, T>>>
   W8A8_HOST_DEVICE TensorView(const TensorView<U, Rank, Space>& other) : span_(other.data(), other.mapping()) {}
 
   W8A8_HOST_DEVICE T* data() const { return span_.data_handle(); }
-  W8A8_HOST_DEVICE std::int64_t extent(int dimension) const { return span_.extent(dimension); }
-  W8A8_HOST_DEVICE std::int64_t stride(int dimension) const { return span_.stride(dimension); }
+  W8A8_HOST_DEVICE std::int64_t extent(int dimension) const { return span_.extent(static_cast<std::size_t>(dimension)); }
+  W8A8_HOST_DEVICE std::int64_t stride(int dimension) const { return span_.stride(static_cast<std::size_t>(dimension)); }
   W8A8_HOST_DEVICE const mapping_type& mapping() const { return span_.mapping(); }
 
   /// The shape, as an array of `Rank` sizes.
   shape_type shape() const {
     shape_type sizes{};
-    for (int d = 0; d < Rank; ++d) sizes[d] = extent(d);
+    for (std::size_t d = 0; d < sizes.size(); ++d) sizes[d] = extent(static_cast<int>(d));
     return sizes;
   }
 
@@ -98,16 +107,20 @@ class TensorView {
   static shape_type dense_strides(const shape_type& shape) {
     shape_type strides{};
     std::int64_t stride = 1;
-    for (int d = Rank - 1; d >= 0; --d) {
+    for (std::size_t d = Rank; d-- > 0;) {
       strides[d] = stride;
+      if (shape[d] > 1 && stride > std::numeric_limits<std::int64_t>::max() / shape[d]) {
+        throw Error("TensorView", "shape", "fewer than 2^63 elements", shape_text(shape));
+      }
       stride *= shape[d] > 0 ? shape[d] : 1;
     }
     return strides;
   }
 
   static mapping_type make_mapping(const shape_type& shape, const shape_type& strides) {
-    ::cuda::std::array<std::int64_t, Rank> sizes{}, steps{};
-    for (int d = 0; d < Rank; ++d) {
+    ::cuda::std::array<std::int64_t, static_cast<std::size_t>(Rank)> sizes{}, steps{};
+    dense_strides(shape);  // throws where the elements cannot be counted
+    for (std::size_t d = 0; d < sizes.size(); ++d) {
       if (shape[d] < 0) throw Error("TensorView", text("shape[", d, "]"), "a size >= 0", text(shape[d]));
       if (strides[d] < 0) throw Error("TensorView", text("strides[", d, "]"), "a stride >= 0", text(strides[d]));
       sizes[d] = shape[d];
@@ -124,13 +137,5 @@ using VectorView = TensorView<T, 1, Space>;
 
 template <class T, class Space>
 using MatrixView = TensorView<T, 2, Space>;
-
-/// "4x7" for the shape {4, 7}: for the texts of errors.
-template <std::size_t Rank>
-std::string shape_text(const std::array<std::int64_t, Rank>& shape) {
-  std::string out;
-  for (std::size_t d = 0; d < Rank; ++d) out += (d ? "x" : "") + std::to_string(shape[d]);
-  return out;
-}
 
 }  // namespace w8a8
