@@ -10,7 +10,7 @@ function(w8a8_set_usage target)
                                             "$<BUILD_INTERFACE:Threads::Threads>")
 
   # Only io/ needs it.
-  find_package(nlohmann_json 3.9 QUIET)
+  find_package(nlohmann_json 3.10 QUIET)
   if(TARGET nlohmann_json::nlohmann_json)
     target_link_libraries(${target} INTERFACE "$<BUILD_INTERFACE:nlohmann_json::nlohmann_json>")
   endif()
