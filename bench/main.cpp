@@ -44,8 +44,9 @@ void print_list() {
 /// A configuration that does not exist is a wrong flag, not a row that fails 55 times.
 void check_configuration(const Options& options) {
   if (options.configuration.empty()) return;
+  const std::string first = options.configuration.substr(0, options.configuration.find('@'));  // of one, or of two
   for (const std::string& name : all_configurations()) {
-    if (name == options.configuration) return;
+    if (name == first) return;
   }
   throw UsageError("--configuration: no configuration '" + options.configuration + "'; --list prints them");
 }

@@ -85,7 +85,7 @@ inline Options parse_options(std::vector<std::string> arguments) {
     }
     if (takes.kernel) suite->add_option("--kernel", kernel_word, "kernel family: auto, sm80, sm90, host");
     if (takes.configuration) {
-      suite->add_option("--configuration", options.configuration, "a configuration by name; --list prints them");
+      suite->add_option("--configuration", options.configuration, "a configuration by name (--list), or two: FIRST@COLUMN+REST");
       suite->add_option("--tuning", options.tuning_file, "a tuning file, as `tune` writes it, that gemm() is to follow");
     }
     if (takes.output) {

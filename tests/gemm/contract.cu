@@ -214,6 +214,25 @@ TEST_CASE("gemm: a tuning table is followed where it fits, and passed over where
   CHECK(problem.configuration(options) == options.configuration);
 }
 
+TEST_CASE("gemm: two configurations meet at a whole tile inside of N, and are of one kernel", "[gpu][gemm][errors]") {
+  W8A8_REQUIRE_GPU();
+  Random random(22);
+  Problem problem(random, {24, 200, 256});
+  const std::string first = "sm80_gemm/64x96x128_s8_k4", rest = "64x64x128_s5_k4";
+  GemmOptions options;
+  options.configuration = first + "@192+" + rest;
+  CHECK(problem.configuration(options) == options.configuration);
+  for (const std::string& name :
+       {first + "@0+" + rest, first + "@100+" + rest, first + "@288+" + rest, first + "@0192+" + rest, first + "@192 +" + rest,
+        first + "@192", first + "+" + rest, first + "@192+", first + "@192+sm80_gemm/" + rest, first + "@192+128x96",
+        first + "@-96+" + rest, first + "@4294967488+" + rest, first + "@96+" + rest + "@192+" + rest,
+        w8a8::Sm80DecodeConfigs::names()[0] + "@96+" + w8a8::Sm80DecodeConfigs::names()[0].substr(12)}) {
+    options.configuration = name;
+    INFO(name);
+    CHECK_THROWS_AS(problem.configuration(options), w8a8::Error);
+  }
+}
+
 TEST_CASE("gemm: an unknown configuration is refused with the list of known ones", "[gpu][gemm][errors]") {
   W8A8_REQUIRE_GPU();
   const Stream stream;

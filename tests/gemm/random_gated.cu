@@ -17,3 +17,8 @@ TEST_CASE("gemm: every configuration, gated", "[gpu][gemm][sanitizer]") {
   W8A8_REQUIRE_GPU();
   check_every_configuration<w8a8::half, Chain::gated>(61 + 2, 8);
 }
+
+TEST_CASE("gemm: two configurations side by side, gated", "[gpu][gemm][sanitizer]") {
+  W8A8_REQUIRE_GPU();
+  check_random_parts<w8a8::half, Chain::gated>(61 + 3, 60);
+}

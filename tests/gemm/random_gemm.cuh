@@ -225,4 +225,42 @@ void check_every_configuration(std::uint64_t seed, int count) {
   }
 }
 
+/// `count` random problems a kernel in two parts, of configurations and with a boundary drawn at random.
+template <class Out, Chain chain>
+void check_random_parts(std::uint64_t seed, int count) {
+  const Stream stream;
+  Random random(seed);
+  for (const w8a8::GpuKernel kernel : {w8a8::GpuKernel::sm80_gemm, w8a8::GpuKernel::sm90_gemm}) {
+    if (kernel == w8a8::GpuKernel::sm90_gemm && !runs_hopper_code()) continue;
+    int ran = 0;
+    for (int tries = 0; ran < count && tries < 40 * count; ++tries) {
+      GemmCase c = random_case(random, 300, 1500, 600);
+      if (chain == Chain::gated) c.n = w8a8::round_up<std::int64_t>(c.n, 16);
+      const int n = static_cast<int>(c.n);
+      std::string name, refused;
+      w8a8::detail::visit_kernel(kernel, [&](auto entry) {
+        using Entry = decltype(entry);
+        const auto any = [&] { return static_cast<int>(random.integer(0, Entry::Configs::size - 1)); };
+        const int first = any(), rest = any();
+        int columns = 0;
+        Entry::Configs::visit(first, [&](auto config) { columns = Entry::template part_columns<decltype(config)>; });
+        if (n <= columns) return;
+        const int boundary = columns * static_cast<int>(random.integer(1, (n - 1) / columns));
+        name = w8a8::detail::parts_name(entry, {first, boundary, rest, n});
+        refused = refusal_of<Out, chain>(Entry::Configs::names()[static_cast<std::size_t>(first)], c);
+      });
+      if (name.empty() || !refused.empty()) continue;
+      ++ran;
+      GemmOptions options;
+      options.configuration = name;
+      options.dependent_launch = random.chance(0.5);
+      GemmProblemOnDevice<Out, chain> problem(random, c);
+      INFO(name);
+      CHECK(problem.configuration(options) == name);
+      REQUIRE(problem.run(options, stream) == "");
+    }
+    CHECK(ran == count);
+  }
+}
+
 }  // namespace w8a8_test

@@ -17,3 +17,8 @@ TEST_CASE("gemm: every configuration, half output and bias", "[gpu][gemm][saniti
   W8A8_REQUIRE_GPU();
   check_every_configuration<w8a8::half, Chain::bias>(11 + 2, 12);
 }
+
+TEST_CASE("gemm: two configurations side by side, half output and bias", "[gpu][gemm][sanitizer]") {
+  W8A8_REQUIRE_GPU();
+  check_random_parts<w8a8::half, Chain::bias>(11 + 3, 60);
+}

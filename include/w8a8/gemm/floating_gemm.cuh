@@ -11,6 +11,7 @@
 #include "w8a8/gemm/config_list.hpp"
 #include "w8a8/gemm/problem.hpp"
 #include "w8a8/gemm/sm80_gemm.cuh"
+#include "w8a8/gemm/tuning/parts.hpp"
 #include "w8a8/gemm/tuning/sm80_gemm.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/error.hpp"
@@ -29,7 +30,7 @@ int floating_gemm_plan(const GemmProblem<Out, Operand>& problem, const GemmOptio
                 text(device.compute_capability / 10, ".", device.compute_capability % 10));
   }
   if (options.configuration.empty()) {
-    return select_sm80_gemm<FloatingGemmConfigs>(problem.m, problem.n, problem.k * static_cast<int>(sizeof(Operand)), device);
+    return select_floating_gemm(problem.m, problem.n, problem.k * static_cast<int>(sizeof(Operand)), device);
   }
   const int index = FloatingGemmConfigs::find(options.configuration);
   if (index < 0) {
@@ -55,7 +56,7 @@ void launch_floating_gemm(const GemmProblem<Out, Operand>& problem, const Epilog
                                problem.n,
                                problem.k * size};
   FloatingGemmConfigs::visit(config_index, [&](auto config) {
-    launch_sm80_gemm_config<decltype(config), Operand>(bytes, epilogue, options, device, stream);
+    launch_sm80_gemm_config<decltype(config), Operand>(bytes, epilogue, {config_index, 0, problem.n}, options, device, stream);
   });
 }
 

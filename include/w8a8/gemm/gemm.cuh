@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "w8a8/gemm/sm90_decode.cuh"
 #include "w8a8/gemm/sm90_gemm.cuh"
 #include "w8a8/gemm/tuning/dispatch.hpp"
+#include "w8a8/gemm/tuning/parts.hpp"
 #include "w8a8/gemm/tuning/table.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/tensor/view.hpp"
@@ -25,11 +27,14 @@ namespace w8a8 {
 
 namespace detail {
 
-// One entry for each of the four kernels, so that planning and launching are written once.
+// One entry for each of the four kernels, so that planning and launching are written once. part_columns: of which multiple of
+// columns a configuration makes a part that others follow; 0 where it makes all.
 struct Sm80GemmEntry {
   using Configs = Sm80GemmConfigs;
   static constexpr Kernel family = Kernel::sm80;
-  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm80_gemm(m, n, k, device); }
+  template <class Config>
+  static constexpr int part_columns = Config::block_n;
+  static GemmParts select(int m, int n, int k, const DeviceProperties& device) { return select_sm80_gemm(m, n, k, device); }
   template <class Out>
   static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
     return sm80_gemm_refusal(p, device);
@@ -47,7 +52,11 @@ struct Sm80GemmEntry {
 struct Sm80DecodeEntry {
   using Configs = Sm80DecodeConfigs;
   static constexpr Kernel family = Kernel::sm80;
-  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm80_decode(m, n, k, device); }
+  template <class Config>
+  static constexpr int part_columns = 0;
+  static GemmParts select(int m, int n, int k, const DeviceProperties& device) {
+    return {select_sm80_decode(m, n, k, device), n};
+  }
   template <class Out>
   static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
     return sm80_decode_refusal(p, device);
@@ -56,16 +65,19 @@ struct Sm80DecodeEntry {
   static bool is_compiled() {
     return true;
   }
-  template <class... Arguments>
-  static void launch(const Arguments&... arguments) {
-    launch_sm80_decode(arguments...);
+  template <class Out, class Epilogue>
+  static void launch(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmPart& all, const GemmOptions& options,
+                     const DeviceProperties& device, cudaStream_t stream) {
+    launch_sm80_decode(problem, epilogue, all.configuration, options, device, stream);
   }
 };
 
 struct Sm90GemmEntry {
   using Configs = Sm90GemmConfigs;
   static constexpr Kernel family = Kernel::sm90;
-  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm90_gemm(m, n, k, device); }
+  template <class Config>
+  static constexpr int part_columns = Config::tile_n;
+  static GemmParts select(int m, int n, int k, const DeviceProperties& device) { return select_sm90_gemm(m, n, k, device); }
   template <class Out>
   static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
     return sm90_gemm_refusal(p, device);
@@ -83,7 +95,11 @@ struct Sm90GemmEntry {
 struct Sm90DecodeEntry {
   using Configs = Sm90DecodeConfigs;
   static constexpr Kernel family = Kernel::sm90;
-  static int select(int m, int n, int k, const DeviceProperties& device) { return select_sm90_decode(m, n, k, device); }
+  template <class Config>
+  static constexpr int part_columns = 0;
+  static GemmParts select(int m, int n, int k, const DeviceProperties& device) {
+    return {select_sm90_decode(m, n, k, device), n};
+  }
   template <class Out>
   static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
     return sm90_decode_refusal(p, device);
@@ -92,9 +108,10 @@ struct Sm90DecodeEntry {
   static bool is_compiled() {
     return sm90_decode_is_compiled<Config, Out, Epilogue>();
   }
-  template <class... Arguments>
-  static void launch(const Arguments&... arguments) {
-    launch_sm90_decode(arguments...);
+  template <class Out, class Epilogue>
+  static void launch(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmPart& all, const GemmOptions& options,
+                     const DeviceProperties& device, cudaStream_t stream) {
+    launch_sm90_decode(problem, epilogue, all.configuration, options, device, stream);
   }
 };
 
@@ -112,26 +129,54 @@ void visit_kernel(GpuKernel kernel, F&& f) {
 inline constexpr GpuKernel gpu_kernels[] = {GpuKernel::sm80_gemm, GpuKernel::sm80_decode, GpuKernel::sm90_gemm,
                                             GpuKernel::sm90_decode};
 
-/// A kernel and the index of one of its configurations; index -1 where none was found.
+/// What one call launches: a kernel, part by part. No parts where none was found.
 struct GemmPlan {
   GpuKernel kernel = GpuKernel::sm80_gemm;
-  int configuration = -1;
+  GemmParts parts;
 };
 
-inline std::string plan_name(const GemmPlan& plan) {
+/// The name of the configuration, "sm90_gemm/128x96", or where there are two those of both, and the column that the second one
+/// starts at: "sm90_gemm/256x192@7872+128x80".
+template <class Entry>
+std::string parts_name(Entry, const GemmParts& parts) {
   std::string name;
-  visit_kernel(plan.kernel,
-               [&](auto entry) { name = decltype(entry)::Configs::names()[static_cast<std::size_t>(plan.configuration)]; });
+  for (const GemmPart& part : parts) {
+    const std::string each = Entry::Configs::names()[static_cast<std::size_t>(part.configuration)];
+    name += name.empty() ? each : text("@", part.begin, "+", each.substr(each.find('/') + 1));
+  }
   return name;
 }
 
-/// Why `Entry` cannot run the problem with that configuration, or "" where it can.
+/// The parts of that name that make n columns; none where the kernel has no such configurations, or cannot part n there.
+template <class Entry>
+GemmParts named_parts(Entry entry, const std::string& name, int n) {
+  using Configs = typename Entry::Configs;
+  const std::size_t at = name.find('@'), plus = name.find('+');
+  const int first = Configs::find(name.substr(0, at));
+  if (first < 0 || at == std::string::npos || plus == std::string::npos) return {at == std::string::npos ? first : -1, n};
+  const int rest = Configs::find(name.substr(0, name.find('/') + 1) + name.substr(plus + 1));
+  const int boundary = static_cast<int>(std::strtol(name.c_str() + at + 1, nullptr, 10));
+  int columns = 0;
+  Configs::visit(first, [&](auto config) { columns = Entry::template part_columns<decltype(config)>; });
+  if (columns == 0 || rest < 0 || boundary <= 0 || boundary >= n || boundary % columns != 0) return {};
+  const GemmParts parts(first, boundary, rest, n);
+  return parts_name(entry, parts) == name ? parts : GemmParts();
+}
+
+inline std::string plan_name(const GemmPlan& plan) {
+  std::string name;
+  visit_kernel(plan.kernel, [&](auto entry) { name = parts_name(entry, plan.parts); });
+  return name;
+}
+
+/// Why `Entry` cannot run the problem in these parts, or "" where it can.
 template <class Epilogue, class Entry, class Out>
-std::string refusal(Entry, const GemmProblem<Out>& problem, int configuration, const DeviceProperties& device) {
+std::string refusal(Entry, const GemmProblem<Out>& problem, const GemmParts& parts, const DeviceProperties& device) {
   std::string reason = Entry::refusal(problem, device);
-  if (reason.empty()) {
+  for (const GemmPart& part : parts) {
+    if (!reason.empty()) break;
     bool compiled = false;
-    Entry::Configs::visit(configuration,
+    Entry::Configs::visit(part.configuration,
                           [&](auto config) { compiled = Entry::template is_compiled<decltype(config), Out, Epilogue>(); });
     if (!compiled) reason = "code for sm_90a, which this program was not compiled for";
   }
@@ -147,13 +192,16 @@ GemmPlan named_plan(const GemmProblem<Out>& problem, const std::string& name, co
     visit_kernel(kernel, [&](auto entry) {
       using Configs = typename decltype(entry)::Configs;
       for (const std::string& each : Configs::names()) known += (known.empty() ? "" : ", ") + each;
-      const int index = Configs::find(name);
-      if (index < 0) return;
-      plan = {kernel, index};
-      reason = refusal<Epilogue>(entry, problem, index, device);
+      const GemmParts parts = named_parts(entry, name, problem.n);
+      if (parts.empty()) return;
+      plan = {kernel, parts};
+      reason = refusal<Epilogue>(entry, problem, parts, device);
     });
   }
-  if (plan.configuration < 0) throw Error("gemm", "options.configuration", "one of " + known, name);
+  if (plan.parts.empty()) {
+    throw Error("gemm", "options.configuration",
+                text("one of ", known, "; or FIRST@COLUMN+REST, with a multiple of the first one's tile below N"), name);
+  }
   if (!reason.empty()) throw Error("gemm", "options.configuration", reason, name);
   return plan;
 }
@@ -165,18 +213,17 @@ GemmPlan choose_plan(const GemmProblem<Out>& problem, Kernel family, const Devic
   std::string reason;
   for (const GpuKernel kernel : kernel_preference(family, problem.m, problem.n, problem.k, device)) {
     visit_kernel(kernel, [&](auto entry) {
-      const int index = entry.select(problem.m, problem.n, problem.k, device);
-      const std::string why =
-          index < 0 ? text("a shape that ", kernel_name(family), " takes") : refusal<Epilogue>(entry, problem, index, device);
-      if (why.empty()) plan = {kernel, index};
-      reason = why;
+      const GemmParts parts = entry.select(problem.m, problem.n, problem.k, device);
+      reason =
+          parts.empty() ? text("a shape that ", kernel_name(family), " takes") : refusal<Epilogue>(entry, problem, parts, device);
+      if (reason.empty()) plan = {kernel, parts};
     });
-    if (plan.configuration >= 0) return plan;
+    if (!plan.parts.empty()) return plan;
   }
   throw Error("gemm", "options.kernel", reason, kernel_name(family));
 }
 
-/// The plan of the caller's tuning table, or none (index -1).
+/// The plan of the caller's tuning table, or one without parts.
 template <class Epilogue, class Out>
 GemmPlan tuned_plan(const GemmProblem<Out>& problem, const GemmOptions& options, const DeviceProperties& device) {
   GemmPlan plan;
@@ -186,8 +233,8 @@ GemmPlan tuned_plan(const GemmProblem<Out>& problem, const GemmOptions& options,
   for (const GpuKernel kernel : gpu_kernels) {
     visit_kernel(kernel, [&](auto entry) {
       if (options.kernel != Kernel::automatic && options.kernel != entry.family) return;
-      const int index = decltype(entry)::Configs::find(tuned->configuration);
-      if (index >= 0 && refusal<Epilogue>(entry, problem, index, device).empty()) plan = {kernel, index};
+      const GemmParts parts = named_parts(entry, tuned->configuration, problem.n);
+      if (!parts.empty() && refusal<Epilogue>(entry, problem, parts, device).empty()) plan = {kernel, parts};
     });
   }
   return plan;
@@ -201,7 +248,7 @@ GemmPlan make_plan(const GemmProblem<Out>& problem, const GemmOptions& options, 
                 text(device.compute_capability / 10, ".", device.compute_capability % 10));
   }
   if (!options.configuration.empty()) return named_plan<Epilogue>(problem, options.configuration, device);
-  if (const GemmPlan tuned = tuned_plan<Epilogue>(problem, options, device); tuned.configuration >= 0) return tuned;
+  if (const GemmPlan tuned = tuned_plan<Epilogue>(problem, options, device); !tuned.parts.empty()) return tuned;
   return choose_plan<Epilogue>(problem, options.kernel, device);
 }
 
@@ -220,15 +267,17 @@ struct PlannedGemm {
     if constexpr (is_floating_v<Operand>) {
       launch_floating_gemm(problem, epilogue, plan, options, device, stream);
     } else {
-      visit_kernel(plan.kernel,
-                   [&](auto entry) { decltype(entry)::launch(problem, epilogue, plan.configuration, options, device, stream); });
+      visit_kernel(plan.kernel, [&](auto entry) {
+        for (const GemmPart& part : plan.parts) decltype(entry)::launch(problem, epilogue, part, options, device, stream);
+      });
     }
   }
 };
 
 }  // namespace detail
 
-/// The names that GemmOptions::configuration takes.
+/// The names that GemmOptions::configuration takes. Those of two configurations of one kernel, joined as "FIRST@COLUMN+REST",
+/// make the columns from COLUMN on with the second one: "sm90_gemm/256x192@7872+128x80".
 inline std::vector<std::string> gemm_configurations() {
   std::vector<std::string> names;
   for (const GpuKernel kernel : detail::gpu_kernels) {
@@ -264,7 +313,8 @@ auto plan_gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Devic
   return planned;
 }
 
-/// The configuration that gemm() with the same arguments would run: "sm90_gemm/128x256". Throws as gemm() does; runs nothing.
+/// The configuration, or two, that gemm() with the same arguments would run: "sm90_gemm/128x96". Throws as gemm() does; runs
+/// nothing.
 template <class XT, class WT, class Out, class Epilogue>
 std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
                                const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}) {

@@ -44,8 +44,9 @@ class TuningTable;
 /// Options of one gemm() call. The default is the right choice for almost every caller.
 struct GemmOptions {
   Kernel kernel = Kernel::automatic;
-  /// The name of a configuration, such as "sm80_gemm/128x256x64_s4" (gemm_configurations() lists them); empty: from the tuning
-  /// table. An unknown name is refused with an Error that lists the known ones.
+  /// The name of a configuration, such as "sm80_gemm/128x256x64_s5" (gemm_configurations() lists them), or of two, as
+  /// gemm_configuration() tells them; empty: from the tuning table. An unknown name is refused with an Error that lists the known
+  /// ones.
   std::string configuration;
   /// Measured configurations (gemm/tuning/table.hpp), asked before the built-in tables where no configuration is named. An entry
   /// that was measured on another model of card, belongs to another family than `kernel`, or cannot run the problem is passed

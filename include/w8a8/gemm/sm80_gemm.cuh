@@ -23,6 +23,7 @@
 #include "w8a8/gemm/sm80_gemm_multiply.cuh"
 #include "w8a8/gemm/sm80_gemm_storage.cuh"
 #include "w8a8/gemm/sm80_gemm_store.cuh"
+#include "w8a8/gemm/tuning/parts.hpp"
 #include "w8a8/gemm/tuning/sm80_gemm.hpp"
 #include "w8a8/layout/raster.hpp"
 #include "w8a8/ptx/address.cuh"
@@ -92,22 +93,24 @@ inline CUtensorMap sm80_gemm_map(const std::int8_t* data, int rows, int k, std::
       {static_cast<std::uint64_t>(stride)}, {static_cast<std::uint32_t>(block_k), static_cast<std::uint32_t>(block_rows)}, box);
 }
 
-/// Launches one configuration with one copy policy. problem: x, w, their leading dimensions and k count bytes, of elements of
-/// type Operand.
+/// Launches a part in one configuration, with one copy policy. problem: x, w, their leading dimensions and k count bytes, of
+/// elements of type Operand.
 template <class Config, class Copy, class Operand, class Out, class Epilogue>
-void launch_sm80_gemm_kernel(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmOptions& options,
-                             const DeviceProperties& device, cudaStream_t stream) {
+void launch_sm80_gemm_kernel(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmPart& part,
+                             const GemmOptions& options, const DeviceProperties& device, cudaStream_t stream) {
   const auto kernel = sm80_gemm_kernel<Config, Copy, Operand, Out, Epilogue>;
   Sm80GemmParameters<Out, Epilogue> p{problem, epilogue};
+  p.problem.n = part.end;
+  p.first_column = part.begin;
   p.strides = Sm80GemmAsyncRing<Config, Copy>::strides(problem.ldx, problem.ldw);
   if (Copy::allows_tma && copies_with_tma(kernel)) {
-    const int rows_x = min_of(problem.m, Config::block_m), rows_w = min_of(problem.n, Config::block_n);
+    const int rows_x = min_of(problem.m, Config::block_m), rows_w = min_of(part.end - part.begin, Config::block_n);
     p.maps.x = sm80_gemm_map(problem.x, problem.m, problem.k, problem.ldx, rows_x, Config::block_k);
-    p.maps.w = sm80_gemm_map(problem.w, problem.n, problem.k, problem.ldw, rows_w, Config::block_k);
+    p.maps.w = sm80_gemm_map(problem.w, part.end, problem.k, problem.ldw, rows_w, Config::block_k);
     p.box_bytes = (rows_x + rows_w) * Config::block_k;
   }
   const int tiles_m = static_cast<int>(ceil_div<std::int64_t>(problem.m, Config::block_m));
-  const int tiles_n = static_cast<int>(ceil_div<std::int64_t>(problem.n, Config::block_n));
+  const int tiles_n = static_cast<int>(ceil_div<std::int64_t>(part.end - part.begin, Config::block_n));
   p.raster = layout::GroupedRaster(
       tiles_m, tiles_n, sm80_gemm_raster_group(Config::block_m, Config::block_n, device.multiprocessors * Config::ctas_per_sm));
   p.tiles = tiles_m * tiles_n;
@@ -121,10 +124,10 @@ void launch_sm80_gemm_kernel(const GemmProblem<Out>& problem, const Epilogue& ep
   launch("sm80_gemm", kernel, launch_config, p);
 }
 
-/// Launches one configuration with the copy policy that the alignment of x and w allows. problem: as above, in bytes.
+/// Launches a part in one configuration, with the copy policy that the alignment of x and w allows. problem: as above, in bytes.
 template <class Config, class Operand, class Out, class Epilogue>
-void launch_sm80_gemm_config(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmOptions& options,
-                             const DeviceProperties& device, cudaStream_t stream) {
+void launch_sm80_gemm_config(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmPart& part,
+                             const GemmOptions& options, const DeviceProperties& device, cudaStream_t stream) {
   // Warp tiles beyond 64x64 leave no registers for the unaligned copy; such a problem runs in the tile that fits every device.
   // The heights in between are worth their compile time on the fast path only: 64x128 fits every device that they fit.
   constexpr bool large = Config::warp_m * Config::warp_n > 64 * 64, between = Config::block_m > 64 && Config::block_m % 64 != 0;
@@ -132,9 +135,9 @@ void launch_sm80_gemm_config(const GemmProblem<Out>& problem, const Epilogue& ep
                                        std::conditional_t<between, Sm80GemmConfig<64, 128, 128, 4, 64, 64, 2, 2>, Config>>;
   if (is_aligned(problem.x, 16) && is_aligned(problem.w, 16) && problem.ldx % 16 == 0 && problem.ldw % 16 == 0 &&
       problem.k % 16 == 0 && problem.k > 0) {
-    launch_sm80_gemm_kernel<Config, CopyAligned, Operand>(problem, epilogue, options, device, stream);
+    launch_sm80_gemm_kernel<Config, CopyAligned, Operand>(problem, epilogue, part, options, device, stream);
   } else {
-    launch_sm80_gemm_kernel<Unaligned, CopyUnaligned, Operand>(problem, epilogue, options, device, stream);
+    launch_sm80_gemm_kernel<Unaligned, CopyUnaligned, Operand>(problem, epilogue, part, options, device, stream);
   }
 }
 
@@ -148,12 +151,12 @@ std::string sm80_gemm_refusal(const GemmProblem<Out>&, const DeviceProperties& d
                                                 device.compute_capability / 10, ".", device.compute_capability % 10);
 }
 
-/// Runs configuration `config_index` of Sm80GemmConfigs on `stream`. problem: checked, m, n >= 1.
+/// Makes a part of the product on `stream`, in a configuration of Sm80GemmConfigs. problem: checked, m, n >= 1.
 template <class Out, class Epilogue>
-void launch_sm80_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, int config_index, const GemmOptions& options,
+void launch_sm80_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmPart& part, const GemmOptions& options,
                       const DeviceProperties& device, cudaStream_t stream) {
-  Sm80GemmConfigs::visit(config_index, [&](auto config) {
-    detail::launch_sm80_gemm_config<decltype(config), std::int8_t>(problem, epilogue, options, device, stream);
+  Sm80GemmConfigs::visit(part.configuration, [&](auto config) {
+    detail::launch_sm80_gemm_config<decltype(config), std::int8_t>(problem, epilogue, part, options, device, stream);
   });
 }
 

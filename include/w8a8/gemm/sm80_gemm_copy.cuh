@@ -90,7 +90,7 @@ class Sm80GemmAsyncRing {
   /// Sends the first stages of a tile on their way. Nobody uses the ring any more.
   template <class Parameters>
   W8A8_DEVICE void start(const Parameters& p, layout::Tile tile, int k_blocks) {
-    go_to(p.problem, tile);
+    go_to(p, tile);
     W8A8_NO_UNROLL
     for (int s = 0; s < stages - 1; ++s) {
       if (s >= k_blocks) stop();
@@ -144,10 +144,11 @@ class Sm80GemmAsyncRing {
 
  private:
   /// Goes to the first k-block of a tile.
-  template <class Out>
-  W8A8_DEVICE void go_to(const GemmProblem<Out>& problem, layout::Tile tile) {
+  template <class Parameters>
+  W8A8_DEVICE void go_to(const Parameters& p, layout::Tile tile) {
+    const auto& problem = p.problem;
     const std::uint32_t thread = ptx::thread_index(), row = thread / pieces, k = thread % pieces * 16;
-    const int m0 = tile.row * Config::block_m, n0 = tile.column * Config::block_n;
+    const int m0 = tile.row * Config::block_m, n0 = p.first_column + tile.column * Config::block_n;
     x_ = problem.x + static_cast<std::int64_t>(static_cast<unsigned>(m0) + row) * problem.ldx + k;
     w_ = problem.w + static_cast<std::int64_t>(static_cast<unsigned>(n0) + row) * problem.ldw + k;
     rows_x_ = min_of(problem.m - m0, Config::block_m) - static_cast<int>(row);
@@ -225,7 +226,7 @@ class Sm80GemmTmaRing {
   template <class Parameters>
   W8A8_DEVICE void start(const Parameters& p, layout::Tile tile, int k_blocks) {
     m0_ = tile.row * Config::block_m;
-    n0_ = tile.column * Config::block_n;
+    n0_ = p.first_column + tile.column * Config::block_n;
     if (warp_ == 0 && ptx::elect_one()) {
       W8A8_NO_UNROLL
       for (int b = 0; b < min_of(ahead, k_blocks); ++b)

@@ -28,8 +28,9 @@ struct Sm80GemmMaps {
 /// What the kernel is launched with.
 template <class Out, class Epilogue>
 struct Sm80GemmParameters {
-  GemmProblem<Out> problem;
+  GemmProblem<Out> problem;  ///< n: where the columns end that the launch makes
   Epilogue epilogue;
+  int first_column = 0;  ///< where they begin
   Sm80GemmStrides strides{};
   Sm80GemmMaps maps{};
   int box_bytes = 0;               ///< bytes that their boxes bring to a stage

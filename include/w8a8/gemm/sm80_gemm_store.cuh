@@ -24,8 +24,8 @@ W8A8_DEVICE void sm80_gemm_load_states(const Sm80GemmParameters<Out, Epilogue>& 
   const int lane = place.lane;
   // Unsigned: what begins beyond the edge may begin past 2^31.
   const unsigned m = static_cast<unsigned>(tile.row) * Config::block_m + place.row * Config::warp_m;
-  const unsigned n =
-      static_cast<unsigned>(tile.column) * Config::block_n + place.column * Config::warp_n + place.slice * Warp::Outputs::columns;
+  const unsigned n = p.first_column + static_cast<unsigned>(tile.column) * Config::block_n + place.column * Config::warp_n +
+                     place.slice * Warp::Outputs::columns;
   const unsigned last_m = static_cast<unsigned>(p.problem.m) - 1, last_n = static_cast<unsigned>(p.problem.n) - 1;
   RowState row_states[ceil_div(rows, 32) + 1];
   ColumnState column_states[ceil_div(columns, 32) + 1];

@@ -21,6 +21,7 @@
 #include "w8a8/gemm/sm90_gemm_consumer.cuh"
 #include "w8a8/gemm/sm90_gemm_pipeline.cuh"
 #include "w8a8/gemm/tuning/dependent_launch.hpp"
+#include "w8a8/gemm/tuning/parts.hpp"
 #include "w8a8/gemm/tuning/sm90_gemm.hpp"
 #include "w8a8/ptx/barrier.cuh"
 #include "w8a8/ptx/setmaxnreg.cuh"
@@ -39,8 +40,6 @@ enum class Sm90Schedule {
   deferred,  ///< likewise, but the converted tile waits in registers and leaves chunk by chunk behind the next tile's main loop
   pingpong,  ///< each on tiles of its own, in turn: one stores while the other multiplies
   split_k,   ///< cooperative; a cluster of two CTAs shares a tile along K and adds its halves through distributed shared memory
-  leading,   ///< cooperative, on the first columns, as many as keep all SMs busy; a second launch makes the others, of the
-             ///< configuration that suits them
 };
 
 /// The part of the output that a CTA (a warpgroup, with the ping-pong schedule) works on at a time.
@@ -54,25 +53,26 @@ struct Sm90GemmConfig {
   static constexpr int tile_m = Tile::m, tile_n = Tile::n;
   static constexpr bool pingpong = Schedule == Sm90Schedule::pingpong;
   static constexpr bool deferred = Schedule == Sm90Schedule::deferred;
-  static constexpr bool leading = Schedule == Sm90Schedule::leading;
   static constexpr int split = Schedule == Sm90Schedule::split_k ? 2 : 1;  ///< CTAs (a cluster) that share a tile along K
   static constexpr int consumers = 2;                                      ///< warpgroups that multiply
   static constexpr int threads = 128 * (1 + consumers);
   static constexpr int sharers = pingpong ? 1 : consumers;                           ///< warpgroups that share a tile
   static constexpr int warpgroup_m = tile_m / sharers, blocks_m = warpgroup_m / 64;  ///< 64-row blocks of a warpgroup
+  static constexpr int accumulators = blocks_m * tile_n / 2;                         ///< registers of a thread
   /// k-blocks at a tile's end that are multiplied for one block of rows after the other.
   static constexpr int tail = blocks_m == 2 && sharers == 2 && split == 1 ? 2 : 0;
   static_assert(warpgroup_m % 64 == 0 && tile_n % 16 == 0, "Sm90GemmConfig: a warpgroup takes multiples of 64x16");
   static_assert(!deferred || blocks_m * tile_n <= 256, "Sm90GemmConfig: registers for the deferred tile");
 
   static std::string name() {
-    constexpr const char* schedules[] = {"", "_deferred", "_pingpong", "_splitk2", "_leading"};
+    constexpr const char* schedules[] = {"", "_deferred", "_pingpong", "_splitk2"};
     return "sm90_gemm/" + std::to_string(tile_m) + "x" + std::to_string(tile_n) + schedules[static_cast<int>(Schedule)];
   }
 };
 
 /// The shipped configurations; gemm/tuning/sm90_gemm.hpp refers to them by position.
-using Sm90GemmConfigs = ConfigList<Sm90GemmConfig<Sm90Tile<128, 256>, Sm90Schedule::deferred>,     //
+using Sm90GemmConfigs = ConfigList<Sm90GemmConfig<Sm90Tile<256, 192>, Sm90Schedule::cooperative>,  //
+                                   Sm90GemmConfig<Sm90Tile<128, 256>, Sm90Schedule::deferred>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 224>, Sm90Schedule::deferred>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 192>, Sm90Schedule::deferred>,     //
                                    Sm90GemmConfig<Sm90Tile<128, 144>, Sm90Schedule::cooperative>,  //
@@ -82,8 +82,7 @@ using Sm90GemmConfigs = ConfigList<Sm90GemmConfig<Sm90Tile<128, 256>, Sm90Schedu
                                    Sm90GemmConfig<Sm90Tile<128, 64>, Sm90Schedule::cooperative>,   //
                                    Sm90GemmConfig<Sm90Tile<256, 144>, Sm90Schedule::cooperative>,  //
                                    Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::pingpong>,     //
-                                   Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::split_k>,      //
-                                   Sm90GemmConfig<Sm90Tile<256, 192>, Sm90Schedule::leading>>;
+                                   Sm90GemmConfig<Sm90Tile<128, 128>, Sm90Schedule::split_k>>;
 
 namespace detail {
 
@@ -126,14 +125,9 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, G::threads
   }
 }
 
-/// The columns [begin, end) of the product that a launch makes.
-struct Sm90Columns {
-  int begin, end;
-};
-
 template <class Config, class Out, class Epilogue>
-void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogue, Sm90Columns part, const GemmOptions& options,
-                        const DeviceProperties& device, cudaStream_t stream) {
+void launch_sm90_config(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmPart& part,
+                        const GemmOptions& options, const DeviceProperties& device, cudaStream_t stream) {
   using G = Sm90Gemm<Config, Out, Epilogue>;
   const std::uint64_t m = problem.m, n = problem.n, k = problem.k;
   const auto operand_map = [&](const std::int8_t* data, std::uint64_t rows, std::int64_t stride, int box_rows) {
@@ -218,20 +212,14 @@ bool sm90_gemm_is_compiled() {
   return is_compiled_for_device(detail::sm90_gemm_kernel<detail::Sm90Gemm<Config, Out, Epilogue>>, Config::threads);
 }
 
-/// out = epilogue(X W^T), asynchronously on `stream`. Preconditions: m, n >= 1, sm90_gemm_refusal() is empty, config_index is a
-/// position in Sm90GemmConfigs. Throws CudaError where the launch is refused.
+/// Makes a part of out = epilogue(X W^T), asynchronously on `stream`, in a configuration of Sm90GemmConfigs. Preconditions: m, n
+/// >= 1, sm90_gemm_refusal() is empty. Throws CudaError where the launch is refused.
 template <class Out, class Epilogue>
-void launch_sm90_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, int config_index, const GemmOptions& options,
+void launch_sm90_gemm(const GemmProblem<Out>& problem, const Epilogue& epilogue, const GemmPart& part, const GemmOptions& options,
                       const DeviceProperties& device, cudaStream_t stream) {
-  const auto run = [&](int index, detail::Sm90Columns part) {
-    Sm90GemmConfigs::visit(index, [&](auto config) {
-      detail::launch_sm90_config<decltype(config)>(problem, epilogue, part, options, device, stream);
-    });
-  };
-  if (config_index != detail::sm90_gemm_leading) return run(config_index, {0, problem.n});
-  const detail::Sm90GemmSplit split = detail::sm90_gemm_split(problem.m, problem.n, problem.k, device);
-  run(config_index, {0, split.columns});
-  if (split.columns < problem.n) run(split.rest, {split.columns, problem.n});
+  Sm90GemmConfigs::visit(part.configuration, [&](auto config) {
+    detail::launch_sm90_config<decltype(config)>(problem, epilogue, part, options, device, stream);
+  });
 }
 
 }  // namespace w8a8

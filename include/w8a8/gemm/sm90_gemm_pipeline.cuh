@@ -65,11 +65,11 @@ struct Sm90Gemm : Config {
   static constexpr int share_n = out_n / Config::split;  ///< those that a CTA finishes
   static constexpr bool may_tma_store = sizeof(Out) == 2;
   /// Columns of one TMA store (a warp stores 16 rows at a time), and how many stores of a warp are in flight.
-  static constexpr int store_columns = Config::leading     ? 32 / ratio  // hardly a register is left
-                                       : share_n % 64 == 0 ? 64
-                                       : share_n % 32 == 0 ? 32
-                                       : share_n % 48 == 0 ? 48
-                                                           : share_n;
+  static constexpr int store_columns = Config::accumulators >= 192 ? 32 / ratio  // hardly a register is left
+                                       : share_n % 64 == 0         ? 64
+                                       : share_n % 32 == 0         ? 32
+                                       : share_n % 48 == 0         ? 48
+                                                                   : share_n;
   static constexpr int store_buffers = store_columns >= 80 ? 1 : store_columns == 32 ? 3 : 2;
   static constexpr bool deferred = Config::deferred && may_tma_store;  // wider outputs would not fit the registers
   static constexpr int state_buffers = Config::pingpong ? Config::consumers : 1;

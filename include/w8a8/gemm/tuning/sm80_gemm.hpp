@@ -6,6 +6,7 @@
 #include <string>
 
 #include "w8a8/gemm/config_list.hpp"
+#include "w8a8/gemm/tuning/parts.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -115,25 +116,46 @@ std::int64_t sm80_gemm_clocks(int m, int n, int k, const DeviceProperties& devic
   return (full + partial) * steps + (rounds + (rest > 0)) * cost.fixed;
 }
 
-}  // namespace detail
+/// What sm80_gemm takes for columns of a product, as best_parts() asks for it: clocks of the busiest SM. k counts bytes. Configs:
+/// some of Sm80GemmConfigs.
+template <class Configs>
+struct Sm80GemmModel {
+  static constexpr int size = Configs::size, leading = 2;
+  static constexpr double boundary_clocks = 4000;
+  int m, k;
+  const DeviceProperties& device;
 
-/// The configuration for a shape: the one whose busiest SM is done first, among those that fit the device's shared memory.
-/// m, n >= 1. k: bytes of depth. Returns an index into Configs, which are some of Sm80GemmConfigs.
-template <class Configs = Sm80GemmConfigs>
-int select_sm80_gemm(int m, int n, int k, const DeviceProperties& device) {
-  int best = -1;
-  std::int64_t best_clocks = 0;
-  for (int index = 0; index < Configs::size; ++index) {
+  double clocks(int index, int n) const {
+    double clocks = -1;
     Configs::visit(index, [&](auto config) {
       using Config = decltype(config);
       constexpr int cost = Sm80GemmConfigs::index_of<Config>();
       static_assert(cost >= 0, "its costs are known");
-      if (detail::sm80_gemm_shared_bytes<Config>() > device.shared_memory_per_block) return;
-      const std::int64_t clocks = detail::sm80_gemm_clocks<Config>(m, n, k, device, detail::sm80_gemm_costs[cost]);
-      if (best < 0 || clocks < best_clocks) best = index, best_clocks = clocks;
+      if (sm80_gemm_shared_bytes<Config>() > device.shared_memory_per_block) return;
+      clocks = static_cast<double>(sm80_gemm_clocks<Config>(m, n, k, device, sm80_gemm_costs[cost]));
     });
+    return clocks;
   }
-  return best;
+  GemmRound round(int index) const {
+    GemmRound round{};
+    Configs::visit(index, [&](auto config) {
+      round = {config.block_m, config.block_n, device.multiprocessors * config.ctas_per_sm};
+    });
+    return round;
+  }
+};
+
+}  // namespace detail
+
+/// The configurations for a shape, as indices into Sm80GemmConfigs: those whose busiest SM is done first, among the ones that fit
+/// the device's shared memory. m, n >= 1, k >= 0.
+inline GemmParts select_sm80_gemm(int m, int n, int k, const DeviceProperties& device) {
+  return detail::best_parts(detail::Sm80GemmModel<Sm80GemmConfigs>{m, k, device}, m, n);
+}
+
+/// Likewise for operands of half and bfloat16, always in one part: an index into FloatingGemmConfigs. k: bytes of depth.
+inline int select_floating_gemm(int m, int n, int k, const DeviceProperties& device) {
+  return detail::best_configuration(detail::Sm80GemmModel<FloatingGemmConfigs>{m, k, device}, n).configuration;
 }
 
 /// Bytes of workspace that a shape can make use of: none, tiles are small enough to fill the SMs without splitting K.

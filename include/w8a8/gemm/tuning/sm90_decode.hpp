@@ -112,7 +112,7 @@ inline Sm90DecodeChoice choose_sm90_decode(int m, int n, int k, const DeviceProp
 
 /// The time of sm90_gemm, measured alike: its own model's clocks, and what a launch takes besides.
 inline double sm90_gemm_microseconds(int m, int n, int k, const DeviceProperties& device) {
-  return 2.2 + 0.56e-3 * sm90_gemm_best(m, n, k, device).clocks;
+  return 2.2 + 0.56e-3 * best_configuration(Sm90GemmModel{m, k, device}, n).clocks;
 }
 
 }  // namespace detail

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "w8a8/gemm/tuning/parts.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -29,6 +30,7 @@ struct Sm90GemmTuning {
 
 /// In the order of Sm90GemmConfigs.
 inline constexpr Sm90GemmTuning sm90_gemm_tuning[] = {
+    {256, 192, 1, 0.96, 0, 8240, 0},       // 256x192: 4096x6144x14336 413.5 us (128x256_deferred 423.0)
     {128, 256, 1, 0.924, 0, 3805, 0},      // 128x256_deferred: 1024x8192x8192 83.6 us (128x128_pingpong 87.5)
     {128, 224, 1, 0.875, 0, 2944, 0},      // 128x224_deferred: 256x28672x4096 44.1 us (128x256_deferred 46.7)
     {128, 192, 1, 0.893, 0, 3348, 0},      // 128x192_deferred: 512x6144x4096 18.8 us (128x96 19.6)
@@ -40,9 +42,7 @@ inline constexpr Sm90GemmTuning sm90_gemm_tuning[] = {
     {256, 144, 1, 0.897, 0, 5254, 0},      // 256x144: 1024x4304x1152 10.9 us (128x144 11.6)
     {128, 128, 1, 0.95, 0.12, 700, 2300},  // 128x128_pingpong: 8192x4304x1152 60.0 us (128x224_deferred 64.6)
     {128, 128, 2, 0.95, 0.30, 5886, 0},    // 128x128_splitk2: 256x1024x8192 14.4 us (128x80 16.4)
-    {256, 192, 1, 0.96, 0, 8240, 0},       // 256x192_leading: 4096x6144x14336 413.5 us (128x256_deferred 423.0)
 };
-inline constexpr int sm90_gemm_leading = 11;
 
 /// Clocks of an M x N x K problem, the power limit aside.
 inline double sm90_gemm_clocks(const Sm90GemmTuning& config, int m, int n, int k, const DeviceProperties& device) {
@@ -55,51 +55,24 @@ inline double sm90_gemm_clocks(const Sm90GemmTuning& config, int m, int n, int k
   return rounds * (k_blocks * block_clocks + config.per_tile) + config.per_launch;
 }
 
-/// The best of the configurations that make all columns, and its clocks.
-struct Sm90GemmChoice {
-  int index;
-  double clocks;
-};
-inline Sm90GemmChoice sm90_gemm_best(int m, int n, int k, const DeviceProperties& device) {
-  Sm90GemmChoice best{0, 0};
-  for (int index = 0; index < sm90_gemm_leading; ++index) {
-    const double clocks = sm90_gemm_clocks(sm90_gemm_tuning[index], m, n, k, device);
-    if (index == 0 || clocks < best.clocks) best = {index, clocks};
-  }
-  return best;
-}
+/// What sm90_gemm takes for columns of a product, as best_parts() asks for it.
+struct Sm90GemmModel {
+  static constexpr int size = sizeof sm90_gemm_tuning / sizeof *sm90_gemm_tuning, leading = 1;
+  static constexpr double boundary_clocks = 8000;
+  int m, k;
+  const DeviceProperties& device;
 
-/// How 256x192_leading divides the columns: its own are a multiple of its tile's, and another configuration makes the rest.
-struct Sm90GemmSplit {
-  int columns, rest;
-  double clocks;
-};
-inline Sm90GemmSplit sm90_gemm_split(int m, int n, int k, const DeviceProperties& device) {
-  constexpr double second_launch = 8000;  // clocks lost where two launches meet
-  const Sm90GemmTuning& config = sm90_gemm_tuning[sm90_gemm_leading];
-  const std::int64_t rows = ceil_div(m, config.tile_m), most = n / config.tile_n, ctas = device.multiprocessors;
-  const std::int64_t rounds = ceil_div(rows * most, ctas);
-  if (most == 0) return {n, 0, sm90_gemm_clocks(config, m, n, k, device)};
-  Sm90GemmSplit best{0, 0, 0};
-  for (std::int64_t full = rounds; full > max_of(std::int64_t{0}, rounds - 3) && full * ctas >= rows; --full) {
-    const int columns = static_cast<int>(min_of(most, full * ctas / rows)) * config.tile_n;
-    Sm90GemmSplit split{columns, 0, sm90_gemm_clocks(config, m, columns, k, device)};
-    if (columns < n) {
-      const Sm90GemmChoice rest = sm90_gemm_best(m, n - columns, k, device);
-      split.rest = rest.index, split.clocks += rest.clocks + second_launch;
-    }
-    if (best.columns == 0 || split.clocks < best.clocks) best = split;
+  double clocks(int index, int n) const { return sm90_gemm_clocks(sm90_gemm_tuning[index], m, n, k, device); }
+  GemmRound round(int index) const {
+    return {sm90_gemm_tuning[index].tile_m, sm90_gemm_tuning[index].tile_n, device.multiprocessors};
   }
-  return best;
-}
+};
 
 }  // namespace detail
 
-/// Index into Sm90GemmConfigs. m, n, k >= 1.
-inline int select_sm90_gemm(int m, int n, int k, const DeviceProperties& device) {
-  const detail::Sm90GemmChoice best = detail::sm90_gemm_best(m, n, k, device);
-  const detail::Sm90GemmSplit split = detail::sm90_gemm_split(m, n, k, device);
-  return split.clocks < best.clocks ? detail::sm90_gemm_leading : best.index;
+/// Configurations as indices into Sm90GemmConfigs. m, n, k >= 1.
+inline GemmParts select_sm90_gemm(int m, int n, int k, const DeviceProperties& device) {
+  return detail::best_parts(detail::Sm90GemmModel{m, k, device}, m, n);
 }
 
 }  // namespace w8a8

@@ -15,7 +15,7 @@ namespace w8a8 {
 /// The fastest configuration of an M x N x K problem, and its time, for the record.
 struct TuningEntry {
   int m = 0, n = 0, k = 0;
-  std::string configuration;  ///< a name of gemm_configurations()
+  std::string configuration;  ///< as GemmOptions::configuration
   double microseconds = 0;
 };
 
