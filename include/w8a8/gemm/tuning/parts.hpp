@@ -60,13 +60,14 @@ GemmChoice best_configuration(const Model& model, int n) {
   return best;
 }
 
-/// The parts that take the least time. The first Model::leading configurations may make the first of two, in whole rounds; each
-/// boundary between two launches costs Model::boundary_clocks.
+/// The parts that take the least time. The first Model::leading configurations may make the first of two, in whole rounds. A
+/// second launch costs Model::second_launch clocks, and two together are taken where they promise less than Model::margin of the
+/// time of one.
 template <class Model>
 GemmParts best_parts(const Model& model, int m, int n) {
   const GemmChoice whole = best_configuration(model, n);
   GemmParts best(whole.configuration, n);
-  double best_clocks = whole.clocks;
+  double best_clocks = Model::margin * whole.clocks;
   for (int first = 0; first < Model::leading; ++first) {
     const GemmRound round = model.round(first);
     const std::int64_t rows = ceil_div<std::int64_t>(m, round.tile_m), most = (n - 1) / round.tile_n,
@@ -76,7 +77,7 @@ GemmParts best_parts(const Model& model, int m, int n) {
       const double clocks = model.clocks(first, boundary);
       if (clocks < 0 || clocks >= best_clocks) continue;
       const GemmChoice rest = best_configuration(model, n - boundary);
-      const double sum = clocks + Model::boundary_clocks + rest.clocks;
+      const double sum = clocks + Model::second_launch + rest.clocks;
       if (sum < best_clocks) best = GemmParts(first, boundary, rest.configuration, n), best_clocks = sum;
     }
   }

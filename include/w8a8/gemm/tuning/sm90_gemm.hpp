@@ -58,7 +58,7 @@ inline double sm90_gemm_clocks(const Sm90GemmTuning& config, int m, int n, int k
 /// What sm90_gemm takes for columns of a product, as best_parts() asks for it.
 struct Sm90GemmModel {
   static constexpr int size = sizeof sm90_gemm_tuning / sizeof *sm90_gemm_tuning, leading = 1;
-  static constexpr double boundary_clocks = 8000;
+  static constexpr double second_launch = 8000, margin = 1;
   int m, k;
   const DeviceProperties& device;
 
