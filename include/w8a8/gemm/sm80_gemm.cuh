@@ -6,7 +6,8 @@
 // has TMA fill it; older architectures, and rows that TMA does not take, have every warp copy its share with cp.async while it
 // multiplies. Each warp multiplies its part of the tile with fragments that it reads with ldmatrix, one chunk ahead of the mma
 // that need them. The first stages of the next tile are on their way before the epilogue of the last begins; that works in memory
-// of each warp's own, and writes 16-byte pieces of rows.
+// of each warp's own, and writes 16-byte pieces of rows. Large tiles of 16-bit outputs are stored by TMA instead, behind the next
+// tile's main loop.
 //
 // What lies beyond K is filled with zeros, so sums stay exact and nothing outside the tensors is read.
 //
@@ -28,6 +29,7 @@
 #include "w8a8/layout/raster.hpp"
 #include "w8a8/ptx/address.cuh"
 #include "w8a8/ptx/dependent_launch.cuh"
+#include "w8a8/support/arch.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/integer_math.hpp"
 #include "w8a8/support/launch.cuh"
@@ -48,7 +50,8 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
 
   const int k_blocks = max_of(1, ceil_div(p.problem.k, Config::block_k));  // K = 0: one block of zeros
 
-  Sm80GemmRing<Config, Copy> ring(p, storage);
+  constexpr bool in_boxes = arch::has_tma && Copy::allows_tma && Sm80GemmBoxes<Config, Out, Epilogue>::used;
+  Sm80GemmRing<Config, Copy, in_boxes> ring(p, storage);
   const Place at;
   WarpTile warp_tile(ptx::shared_address(storage.stages), at.row, at.column, at.slice, at.lane);
   ptx::griddepcontrol_wait();
@@ -57,6 +60,9 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
   W8A8_NO_UNROLL
   for (int t = blockIdx.x; t < p.tiles; t += gridDim.x) {
     sm80_gemm_load_states<Config>(p, storage.warps[Place().warp], p.raster.at(t));
+    if constexpr (in_boxes) {
+      if (t != static_cast<int>(blockIdx.x)) ring.release();
+    }
     ring.wait_first();
     warp_tile.start(ring.stage());
     W8A8_NO_UNROLL
@@ -70,7 +76,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
           warp_tile.multiply(chunk, step, ring.stage(), last ? 0 : step + 1, last ? ring.next_stage() : ring.stage());
         }
       }
-      ring.advance();
+      ring.advance(left);
     }
     ring.finish();
     auto& acc = warp_tile.accumulators;
@@ -80,8 +86,16 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
     }
     if (t + gridDim.x < p.tiles) ring.start(p, p.raster.at(t + gridDim.x), k_blocks);
     const Place place;
-    sm80_gemm_store<Config>(p, storage.warps[place.warp], acc, place.slice, place.lane);
+    if constexpr (in_boxes) {
+      if (p.vector_stores) {
+        sm80_gemm_store_boxes(p, storage, acc, ring.last_stage(), place);
+        continue;
+      }
+    }
+    sm80_gemm_store<Config>(p, storage.warps[place.warp], storage.staging + place.warp * Storage::Warp::staging_bytes, acc,
+                            place.slice, place.lane);
   }
+  if constexpr (in_boxes) ring.release();  // shared memory outlives what TMA reads from it
 }
 
 /// The tensor map of an operand, whose boxes are block_rows rows of block_k bytes, swizzled as ldmatrix reads them.
@@ -91,6 +105,17 @@ inline CUtensorMap sm80_gemm_map(const std::int8_t* data, int rows, int k, std::
   return encode_tensor_map<2>(
       CU_TENSOR_MAP_DATA_TYPE_UINT8, data, {static_cast<std::uint64_t>(k), static_cast<std::uint64_t>(rows)},
       {static_cast<std::uint64_t>(stride)}, {static_cast<std::uint32_t>(block_k), static_cast<std::uint32_t>(block_rows)}, box);
+}
+
+/// The tensor map of an output of 16-bit elements, whose boxes are rows x columns, swizzled as stmatrix writes them.
+template <class Out>
+CUtensorMap sm80_gemm_out_map(const GemmProblem<Out>& problem, int rows, int columns) {
+  TensorMapBox box;
+  box.swizzle = CU_TENSOR_MAP_SWIZZLE_64B;
+  return encode_tensor_map<2>(CU_TENSOR_MAP_DATA_TYPE_UINT16, problem.out,
+                              {static_cast<std::uint64_t>(problem.n), static_cast<std::uint64_t>(problem.m)},
+                              {static_cast<std::uint64_t>(problem.ldo) * sizeof(Out)},
+                              {static_cast<std::uint32_t>(columns), static_cast<std::uint32_t>(rows)}, box);
 }
 
 /// Launches a part in one configuration, with one copy policy. problem: x, w, their leading dimensions and k count bytes, of
@@ -103,18 +128,22 @@ void launch_sm80_gemm_kernel(const GemmProblem<Out>& problem, const Epilogue& ep
   p.problem.n = part.end;
   p.first_column = part.begin;
   p.strides = Sm80GemmAsyncRing<Config, Copy>::strides(problem.ldx, problem.ldw);
+  p.vector_stores = is_aligned(problem.out, 16) && problem.ldo * sizeof(Out) % 16 == 0;
   if (Copy::allows_tma && copies_with_tma(kernel)) {
     const int rows_x = min_of(problem.m, Config::block_m), rows_w = min_of(part.end - part.begin, Config::block_n);
     p.maps.x = sm80_gemm_map(problem.x, problem.m, problem.k, problem.ldx, rows_x, Config::block_k);
     p.maps.w = sm80_gemm_map(problem.w, part.end, problem.k, problem.ldw, rows_w, Config::block_k);
     p.box_bytes = (rows_x + rows_w) * Config::block_k;
+    if constexpr (Sm80GemmBoxes<Config, Out, Epilogue>::used) {
+      if (p.vector_stores)
+        p.maps.out = sm80_gemm_out_map(p.problem, Config::warp_m, Sm80GemmBoxes<Config, Out, Epilogue>::columns);
+    }
   }
   const int tiles_m = static_cast<int>(ceil_div<std::int64_t>(problem.m, Config::block_m));
   const int tiles_n = static_cast<int>(ceil_div<std::int64_t>(part.end - part.begin, Config::block_n));
   p.raster = layout::GroupedRaster(
       tiles_m, tiles_n, sm80_gemm_raster_group(Config::block_m, Config::block_n, device.multiprocessors * Config::ctas_per_sm));
   p.tiles = tiles_m * tiles_n;
-  p.vector_stores = is_aligned(problem.out, 16) && problem.ldo * sizeof(Out) % 16 == 0;
   LaunchConfig launch_config;
   launch_config.grid = static_cast<unsigned>(min_of(p.tiles, device.multiprocessors * Config::ctas_per_sm));
   launch_config.block = Config::threads;

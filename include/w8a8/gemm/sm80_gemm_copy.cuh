@@ -110,7 +110,7 @@ class Sm80GemmAsyncRing {
   /// Byte offsets of the stage being multiplied and of the next.
   W8A8_DEVICE int stage() const { return read_; }
   W8A8_DEVICE int next_stage() const { return after(read_); }
-  W8A8_DEVICE void advance() { read_ = after(read_); }
+  W8A8_DEVICE void advance(int) { read_ = after(read_); }
 
   /// What a warp has to do for the ring before it multiplies chunk `chunk` of step `step`, with `left` blocks left, this one
   /// counted.
@@ -196,7 +196,9 @@ class Sm80GemmAsyncRing {
 /// The ring of stages, filled by TMA: one thread has boxes of x and w written into a stage, whose `full` mbarrier counts their
 /// bytes; each warp says at its `empty` mbarrier that it is done with it, so that no CTA barrier stands in the main loop. What
 /// lies beyond K arrives as zeros, and so do rows beyond M and N, or they keep what the stage held.
-template <class Config>
+///
+/// KeepsLast: a tile's last stage is the epilogue's until release().
+template <class Config, bool KeepsLast>
 class Sm80GemmTmaRing {
   static constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes;
   // A stage is filled again this many blocks after it was multiplied: where there are enough, not to wait for the slowest warp.
@@ -258,16 +260,28 @@ class Sm80GemmTmaRing {
       ptx::mbarrier_wait_parity(full_ + 8 * next(), parity_ ^ (next() == 0));
   }
 
-  /// The warp is done with the stage: on to the next.
-  W8A8_DEVICE void advance() {
+  /// The warp is done with the stage, `left` blocks were left with it: on to the next.
+  W8A8_DEVICE void advance(int left) {
     __syncwarp();
-    if (ptx::thread_index() % 32 == 0) ptx::mbarrier_arrive(empty_ + 8 * read_);
+    if ((!KeepsLast || left > 1) && ptx::thread_index() % 32 == 0) ptx::mbarrier_arrive(empty_ + 8 * read_);
     parity_ ^= next() == 0;
     read_ = next();
   }
 
   /// Waits until everybody is done with the ring.
   W8A8_DEVICE void finish() { __syncthreads(); }
+
+  /// Where the stage lies that was multiplied last.
+  W8A8_DEVICE std::uint32_t last_stage() const { return stages_ + before() * stage_bytes; }
+
+  /// The warp is done with that stage, too: TMA has read what the warp had it store.
+  W8A8_DEVICE void release() {
+    if (ptx::elect_one()) {
+      ptx::bulk_wait_group_read<0>();
+      ptx::mbarrier_arrive(empty_ + 8 * before());
+    }
+    __syncwarp();
+  }
 
  private:
   template <class Parameters>
@@ -278,6 +292,7 @@ class Sm80GemmTmaRing {
     ptx::tma_load_2d(x + Config::block_m * Config::block_k, &p.maps.w, full, k, n0_);
   }
   W8A8_DEVICE int next() const { return read_ + 1 == stages ? 0 : read_ + 1; }
+  W8A8_DEVICE int before() const { return read_ == 0 ? stages - 1 : read_ - 1; }
 
   std::uint32_t stages_, full_, empty_;
   int warp_;
@@ -286,8 +301,8 @@ class Sm80GemmTmaRing {
 };
 
 /// What fills the ring in code for the architecture being compiled.
-template <class Config, class Copy>
+template <class Config, class Copy, bool KeepsLast>
 using Sm80GemmRing =
-    std::conditional_t<arch::has_tma && Copy::allows_tma, Sm80GemmTmaRing<Config>, Sm80GemmAsyncRing<Config, Copy>>;
+    std::conditional_t<arch::has_tma && Copy::allows_tma, Sm80GemmTmaRing<Config, KeepsLast>, Sm80GemmAsyncRing<Config, Copy>>;
 
 }  // namespace w8a8::detail

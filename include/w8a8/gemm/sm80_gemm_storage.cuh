@@ -20,9 +20,9 @@ struct Sm80GemmStrides {
   std::int64_t step_x, back_x, step_w, back_w;
 };
 
-/// Tensor maps of the operands, for code that copies with TMA.
+/// Tensor maps of the operands and, where TMA stores it, of the output, for code that copies with TMA.
 struct Sm80GemmMaps {
-  CUtensorMap x, w;
+  CUtensorMap x, w, out;
 };
 
 /// What the kernel is launched with.
@@ -36,7 +36,7 @@ struct Sm80GemmParameters {
   int box_bytes = 0;               ///< bytes that their boxes bring to a stage
   layout::GroupedRaster raster{};  ///< the order of the output tiles
   int tiles = 0;                   ///< their number
-  bool vector_stores = false;      ///< every row of `out` starts at a multiple of 16 bytes
+  bool vector_stores = false;      ///< every row of `out` starts at a multiple of 16 bytes: TMA takes it, too
 };
 
 /// Where a thread stands in the CTA. Made anew wherever it is wanted, because the main loop leaves no registers to keep it in.
@@ -75,6 +75,18 @@ struct Sm80GemmOutputs {
   }
 };
 
+/// How TMA stores a tile: in boxes, each 32 columns of a warp tile, that stay in shared memory until it has read them. Most lie
+/// in the stage that was multiplied last, which nobody fills until then, the others in memory of their own.
+template <class Config, class Out, class Epilogue>
+struct Sm80GemmBoxes {
+  static constexpr int columns = 32, bytes = Config::warp_m * columns * static_cast<int>(sizeof(Out));
+  static constexpr int count = Config::warps * Config::warp_n / columns, in_stage = Config::stage_bytes / bytes;
+  /// Whole boxes a warp, with rows of 64 bytes, as stmatrix writes them; and at least half of them in the stage.
+  static constexpr bool used =
+      sizeof(Out) == 2 && !is_gated_v<Epilogue> && Config::warps_k == 1 && Config::warp_n % columns == 0 && 2 * in_stage >= count;
+  static constexpr int own_bytes = used ? max_of(count - in_stage, 0) * bytes : 0;
+};
+
 /// Shared memory of one CTA.
 template <class Config, class Out, class Epilogue>
 struct Sm80GemmStorage {
@@ -83,12 +95,15 @@ struct Sm80GemmStorage {
     using Outputs = Sm80GemmOutputs<Config, Epilogue>;
     /// 8 elements of padding put the eight rows that a warp writes at a time into different banks. Rows start at 16 bytes.
     static constexpr int pitch = round_up(Outputs::stored + 8, 16 / static_cast<int>(sizeof(Out)));
-    alignas(16) unsigned char staging[sm80_gemm_staging_rows<Out> * pitch * sizeof(Out)];
+    static constexpr int staging_bytes = sm80_gemm_staging_rows<Out> * pitch * static_cast<int>(sizeof(Out));
     alignas(16) typename Epilogue::RowState rows[Config::warp_m];
     alignas(16) typename Epilogue::ColumnState columns[Outputs::columns];
     unsigned m0, n0;  ///< its first output; kept here because the main loop leaves no register for it
   };
   alignas(1024) unsigned char stages[Config::stages][Config::stage_bytes];
+  /// Outputs on their way: a part for each warp, or what boxes the stage does not hold.
+  alignas(
+      1024) unsigned char staging[max_of(Config::warps * Warp::staging_bytes, Sm80GemmBoxes<Config, Out, Epilogue>::own_bytes)];
   Warp warps[Config::warps];
   alignas(8) std::uint64_t full[Config::stages], empty[Config::stages];  ///< mbarriers, where TMA fills the stages
 };

@@ -2,12 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "w8a8/epilogue/concept.hpp"
 #include "w8a8/gemm/sm80_gemm_storage.cuh"
 #include "w8a8/layout/mma_fragment.hpp"
 #include "w8a8/layout/raster.hpp"
+#include "w8a8/layout/swizzle.hpp"
+#include "w8a8/ptx/address.cuh"
+#include "w8a8/ptx/elect.cuh"
+#include "w8a8/ptx/matrix.cuh"
+#include "w8a8/ptx/tma.cuh"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -79,9 +85,9 @@ W8A8_DEVICE void sm80_gemm_copy_out(const Out* staging, int pitch, Out* out, std
 }
 
 /// Epilogue and store of the warp's outputs: some rows at a time go from the
-/// accumulators to the warp's staging memory, and from there to `out`.
+/// accumulators to `staging_memory`, the warp's, and from there to `out`.
 template <class Config, class Accumulator, class Out, class Epilogue, class Warp>
-W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, Warp& warp,
+W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, Warp& warp, unsigned char* staging_memory,
                                  const Accumulator (&acc)[Config::warp_m / 16][Config::warp_n / 8][4], int slice, int lane) {
   struct alignas(2 * sizeof(Out)) Pair {
     Out first, second;
@@ -94,7 +100,7 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
               : tiles_n % 2 == 0                    ? 2
                                                     : 1;
   static_assert(tiles_n % batch == 0, "a batch that ran over would read another warp's memory");
-  Out* const staging = reinterpret_cast<Out*>(warp.staging);
+  Out* const staging = reinterpret_cast<Out*>(staging_memory);
   const std::int64_t m0 = warp.m0, n0 = warp.n0;
   const std::int64_t out_n0 = n0 / tiles;
   const int rows_left = static_cast<int>(p.problem.m - m0);
@@ -149,6 +155,66 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
     __syncwarp();
     sm80_gemm_copy_out<Outputs, rows>(staging, Warp::pitch, p.problem.out + (m0 + first) * p.problem.ldo + out_n0, p.problem.ldo,
                                       rows_left - first, columns_left, p.vector_stores, lane);
+  }
+}
+
+/// Epilogue of the warp's outputs, stored by TMA in boxes that begin in the stage at `last_stage`; nothing waits for them here.
+/// Elements beyond the edge TMA leaves out. Every row of `out` starts at a multiple of 16 bytes.
+template <class Config, class Storage, class Accumulator, class Out, class Epilogue>
+W8A8_DEVICE void sm80_gemm_store_boxes(const Sm80GemmParameters<Out, Epilogue>& p, Storage& storage,
+                                       const Accumulator (&acc)[Config::warp_m / 16][Config::warp_n / 8][4],
+                                       std::uint32_t last_stage, const Sm80GemmPlace<Config>& place) {
+  struct alignas(4) Pair {
+    Out first, second;
+  };
+  using Boxes = Sm80GemmBoxes<Config, Out, Epilogue>;
+  constexpr int row_bytes = Boxes::columns * static_cast<int>(sizeof(Out));
+  const auto& warp = storage.warps[place.warp];
+  const int lane = place.lane, m0 = static_cast<int>(warp.m0), n0 = static_cast<int>(warp.n0);
+  const layout::Coordinate matrices = layout::ldmatrix_16x32(lane);
+  const std::uint32_t offset = layout::swizzled_offset<row_bytes>(matrices.row, matrices.column);
+  typename Epilogue::RowState row_states[Config::warp_m / 8];
+  W8A8_UNROLL
+  for (int h = 0; h < Config::warp_m / 8; ++h) row_states[h] = warp.rows[8 * h + lane / 4];
+  W8A8_UNROLL
+  for (int c = 0; c < Config::warp_n; c += Boxes::columns) {
+    const int index = c / Boxes::columns * Config::warps + place.warp;
+    const std::uint32_t box = index < Boxes::in_stage
+                                  ? last_stage + index * Boxes::bytes
+                                  : ptx::shared_address(storage.staging) + (index - Boxes::in_stage) * Boxes::bytes;
+    typename Epilogue::ColumnState column_states[Boxes::columns / 8][2];
+    W8A8_UNROLL
+    for (int j = 0; j < Boxes::columns / 4; ++j)
+      column_states[j / 2][j % 2] = warp.columns[c + 8 * (j / 2) + 2 * (lane % 4) + j % 2];
+    W8A8_UNROLL
+    for (int i = 0; i < Config::warp_m; i += 16) {
+      W8A8_UNROLL
+      for (int j0 = 0; j0 < Boxes::columns; j0 += 16) {
+        std::uint32_t pairs[4];  // 8x8 matrices: rows i and i + 8 of columns j0, then those of j0 + 8
+        W8A8_UNROLL
+        for (int r = 0; r < 4; ++r) {
+          const int h = r % 2, j = j0 / 8 + r / 2;
+          const auto value = [&](int e) {
+            const layout::Coordinate at = layout::mma_c(lane, 2 * h + e);
+            return store_value<Out>(p.epilogue.apply(acc[i / 16][c / 8 + j][2 * h + e], row_states[i / 8 + h],
+                                                     column_states[j][e], std::int64_t{m0} + i + at.row,
+                                                     std::int64_t{n0} + c + 8 * j + at.column));
+          };
+          const Pair pair{value(0), value(1)};
+          std::memcpy(&pairs[r], &pair, sizeof pair);
+        }
+        // Columns differ in an address bit that the swizzle only permutes.
+        const std::uint32_t address = (box + i * row_bytes + offset) ^ static_cast<std::uint32_t>(2 * j0);
+        ptx::stmatrix_x4(address, pairs[0], pairs[1], pairs[2], pairs[3]);
+      }
+    }
+    ptx::fence_proxy_async();
+    __syncwarp();
+    if (ptx::elect_one()) {
+      ptx::tma_store_2d(&p.maps.out, box, n0 + c, m0);
+      ptx::bulk_commit_group();
+    }
+    __syncwarp();
   }
 }
 
