@@ -229,6 +229,10 @@ TEST_CASE("what cannot be converted is refused before anything is written, where
     CHECK(contains(error_text([&] { CheckpointConverter(model.in, output, {}); }), "the input is never overwritten"));
   }
   CHECK(contains(error_text([&] { CheckpointConverter(model.directory / "none", model.out, {}); }), "is not a directory"));
+  fs::create_symlink("loop", model.directory / "loop");
+  for (const std::string& output : {model.directory / "loop/out", model.directory / std::string(5000, 'n')}) {
+    CHECK(contains(error_text([&] { CheckpointConverter(model.in, output, {}); }), ": cannot be followed: "));
+  }
   fs::create_directory(model.out);
   write_file(model.out + "/mine.txt", "x");
   CHECK(contains(model.error(), "is not empty and holds no w8a8_convert.json to go on from"));

@@ -132,8 +132,8 @@ class Checkpoint {
     if (has_single) return single;
     if (has_index) return index;
     std::vector<std::string> files, indices;
-    for (const fs::directory_entry& entry : fs::directory_iterator(directory, code)) {
-      const std::string name = entry.path().string();
+    for (fs::directory_iterator it(directory, code); !code && it != fs::directory_iterator(); it.increment(code)) {
+      const std::string name = it->path().string();
       if (is_index(name)) indices.push_back(name);
       if (has_ending(name, ".safetensors")) files.push_back(name);
     }

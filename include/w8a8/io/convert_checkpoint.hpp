@@ -128,7 +128,12 @@ class CheckpointConverter {
     std::error_code code;
     if (!fs::is_directory(input, code)) throw FileError(input, "is not a directory");
     // With a slash and without its empty last part: "out/" and "out" are one.
-    const auto canonical = [](const std::string& path) { return (fs::weakly_canonical(path) / "").parent_path(); };
+    const auto canonical = [](const std::string& path) {
+      std::error_code fault;
+      const fs::path whole = fs::weakly_canonical(path, fault);
+      if (fault) throw FileError(path, "cannot be followed: " + fault.message());
+      return (whole / "").parent_path();
+    };
     const fs::path from = canonical(input), to = canonical(output);
     const auto within = [](const fs::path& inner, const fs::path& outer) {
       return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();

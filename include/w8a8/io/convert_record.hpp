@@ -2,7 +2,6 @@
 // what each layer lost. A run that was cut off goes on from there.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -125,9 +124,10 @@ class ConvertRecord {
     std::error_code code;
     if (!fs::exists(output, code)) return;
     if (!fs::is_directory(output, code)) throw FileError(output, "is not a directory");
-    const fs::directory_iterator files(output, code);
-    const bool empty = std::all_of(
-        begin(files), end(files), [](const fs::directory_entry& entry) { return is_leftover(entry.path().filename().string()); });
+    bool empty = true;
+    for (fs::directory_iterator it(output, code); !code && it != fs::directory_iterator(); it.increment(code))
+      empty = empty && is_leftover(it->path().filename().string());
+    if (code) throw FileError(output, "cannot be listed: " + code.message());
     if (empty) return;
     if (!fs::exists(path(), code)) {
       throw FileError(output,
@@ -152,8 +152,10 @@ class ConvertRecord {
     if (code) throw FileError(output_, "cannot be made: " + code.message());
     write_json(path(), document_, -1);
     std::vector<fs::path> leftovers;
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(output_, code)) {
-      if (is_leftover(entry.path().filename().string())) leftovers.push_back(entry.path());
+    const auto options = fs::directory_options::skip_permission_denied;
+    for (fs::recursive_directory_iterator it(output_, options, code); !code && it != fs::recursive_directory_iterator();
+         it.increment(code)) {
+      if (is_leftover(it->path().filename().string())) leftovers.push_back(it->path());
     }
     for (const fs::path& each : leftovers) fs::remove(each, code);
   }
