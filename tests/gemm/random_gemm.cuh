@@ -205,6 +205,7 @@ void check_every_configuration(std::uint64_t seed, int count) {
     options.configuration = name;
     options.workspace = workspace.data(), options.workspace_bytes = static_cast<std::size_t>(workspace.bytes());
     int ran = 0;
+    bool too_large = false;
     std::string refused;
     for (int tries = 0; ran < count && tries < 40 * count; ++tries) {
       GemmCase c = random_case(random, 520, 700, 1200);
@@ -216,12 +217,19 @@ void check_every_configuration(std::uint64_t seed, int count) {
       if (!refused.empty()) continue;
       ++ran;
       GemmProblemOnDevice<Out, chain> problem(random, c);
-      const std::string wrong = problem.run(options, stream);
       INFO(name);
+      std::string wrong;
+      try {
+        wrong = problem.run(options, stream);
+      } catch (const w8a8::Error& error) {  // on cards of less than 227 KB
+        if (error.expected().find("bytes of shared memory a block") == std::string::npos) throw;
+        too_large = true;
+        break;
+      }
       REQUIRE(wrong == "");
     }
     INFO(name << ": " << refused);
-    CHECK(ran == count);
+    CHECK((too_large || ran == count));
   }
 }
 

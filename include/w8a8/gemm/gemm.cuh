@@ -28,7 +28,8 @@ namespace w8a8 {
 namespace detail {
 
 // One entry for each of the four kernels, so that planning and launching are written once. part_columns: of which multiple of
-// columns a configuration makes a part that others follow; 0 where it makes all.
+// columns a configuration makes a part that others follow; 0 where it makes all. refusal(): why the kernel cannot run the
+// problem; "" where it can. shared_bytes: of a CTA, where not all devices that the kernel runs on have as much.
 struct Sm80GemmEntry {
   using Configs = Sm80GemmConfigs;
   static constexpr Kernel family = Kernel::sm80;
@@ -39,6 +40,8 @@ struct Sm80GemmEntry {
   static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
     return sm80_gemm_refusal(p, device);
   }
+  template <class Config, class Out, class Epilogue>
+  static constexpr std::size_t shared_bytes = sizeof(Sm80GemmStorage<Config, Out, Epilogue>);
   template <class Config, class Out, class Epilogue>
   static bool is_compiled() {
     return true;
@@ -62,6 +65,8 @@ struct Sm80DecodeEntry {
     return sm80_decode_refusal(p, device);
   }
   template <class Config, class Out, class Epilogue>
+  static constexpr std::size_t shared_bytes = sizeof(Sm80DecodeStorage<Config, Epilogue>);
+  template <class Config, class Out, class Epilogue>
   static bool is_compiled() {
     return true;
   }
@@ -82,6 +87,8 @@ struct Sm90GemmEntry {
   static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
     return sm90_gemm_refusal(p, device);
   }
+  template <class Config, class Out, class Epilogue>
+  static constexpr std::size_t shared_bytes = 0;
   template <class Config, class Out, class Epilogue>
   static bool is_compiled() {
     return sm90_gemm_is_compiled<Config, Out, Epilogue>();
@@ -104,6 +111,8 @@ struct Sm90DecodeEntry {
   static std::string refusal(const GemmProblem<Out>& p, const DeviceProperties& device) {
     return sm90_decode_refusal(p, device);
   }
+  template <class Config, class Out, class Epilogue>
+  static constexpr std::size_t shared_bytes = 0;
   template <class Config, class Out, class Epilogue>
   static bool is_compiled() {
     return sm90_decode_is_compiled<Config, Out, Epilogue>();
@@ -169,18 +178,48 @@ inline std::string plan_name(const GemmPlan& plan) {
   return name;
 }
 
+/// The shared memory of a CTA that the parts need, in bytes.
+template <class Epilogue, class Out, class Entry>
+std::size_t shared_bytes_of(Entry, const GemmParts& parts) {
+  std::size_t most = 0;
+  for (const GemmPart& part : parts) {
+    Entry::Configs::visit(part.configuration, [&](auto config) {
+      most = max_of(most, Entry::template shared_bytes<decltype(config), Out, Epilogue>);
+    });
+  }
+  return most;
+}
+
 /// Why `Entry` cannot run the problem in these parts, or "" where it can.
 template <class Epilogue, class Entry, class Out>
-std::string refusal(Entry, const GemmProblem<Out>& problem, const GemmParts& parts, const DeviceProperties& device) {
-  std::string reason = Entry::refusal(problem, device);
+std::string refusal(Entry entry, const GemmProblem<Out>& problem, const GemmParts& parts, const DeviceProperties& device) {
+  const std::string reason = Entry::refusal(problem, device);
+  if (!reason.empty()) return reason;
+  const std::size_t shared_bytes = shared_bytes_of<Epilogue, Out>(entry, parts);
+  if (shared_bytes > static_cast<std::size_t>(device.shared_memory_per_block)) {
+    return text("a configuration of at most ", device.shared_memory_per_block, " bytes of shared memory a block, not ",
+                shared_bytes);
+  }
   for (const GemmPart& part : parts) {
-    if (!reason.empty()) break;
     bool compiled = false;
     Entry::Configs::visit(part.configuration,
                           [&](auto config) { compiled = Entry::template is_compiled<decltype(config), Out, Epilogue>(); });
-    if (!compiled) reason = "code for sm_90a, which this program was not compiled for";
+    if (!compiled) return "code for sm_90a, which this program was not compiled for";
   }
-  return reason;
+  return "";
+}
+
+/// What the tuning tables choose. They count on the states of Dequantize | Bias: an epilogue with larger ones gets what they
+/// choose for a device of less shared memory, where it would not fit.
+template <class Epilogue, class Entry, class Out>
+GemmParts chosen_parts(Entry entry, const GemmProblem<Out>& problem, const DeviceProperties& device) {
+  DeviceProperties assumed = device;
+  for (;;) {
+    const GemmParts parts = entry.select(problem.m, problem.n, problem.k, assumed);
+    const auto excess = static_cast<int>(shared_bytes_of<Epilogue, Out>(entry, parts)) - device.shared_memory_per_block;
+    if (excess <= 0 || assumed.shared_memory_per_block <= 0) return parts;
+    assumed.shared_memory_per_block -= excess;
+  }
 }
 
 /// The plan for a named configuration. Throws Error where the name is unknown or the kernel cannot run the problem.
@@ -213,7 +252,7 @@ GemmPlan choose_plan(const GemmProblem<Out>& problem, Kernel family, const Devic
   std::string reason;
   for (const GpuKernel kernel : kernel_preference(family, problem.m, problem.n, problem.k, device)) {
     visit_kernel(kernel, [&](auto entry) {
-      const GemmParts parts = entry.select(problem.m, problem.n, problem.k, device);
+      const GemmParts parts = chosen_parts<Epilogue>(entry, problem, device);
       reason =
           parts.empty() ? text("a shape that ", kernel_name(family), " takes") : refusal<Epilogue>(entry, problem, parts, device);
       if (reason.empty()) plan = {kernel, parts};
