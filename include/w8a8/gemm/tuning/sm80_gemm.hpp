@@ -120,7 +120,7 @@ std::int64_t sm80_gemm_clocks(int m, int n, int k, const DeviceProperties& devic
 /// some of Sm80GemmConfigs.
 template <class Configs>
 struct Sm80GemmModel {
-  static constexpr int size = Configs::size, leading = 2;
+  static constexpr int size = Configs::size, leading = size;
   static constexpr double second_launch = 4000, margin = 0.98;  // the fits are right to two percent
   int m, k;
   const DeviceProperties& device;
