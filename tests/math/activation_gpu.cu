@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "support/compare.hpp"
 #include "support/gpu.hpp"
 #include "w8a8/math/activation.hpp"
 #include "w8a8/tensor/tensor.hpp"
@@ -30,14 +31,6 @@ T from_bits(std::uint16_t bits) {
   return value;
 }
 
-/// The bits of a 16-bit float as an integer that orders as the values do.
-template <class T>
-int ordinal(T value) {
-  std::uint16_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits & 0x8000 ? -static_cast<int>(bits & 0x7fff) : static_cast<int>(bits);
-}
-
 template <class T>
 __global__ void evaluate(T* out) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -54,7 +47,7 @@ void check(const std::function<T(int which, int i)>& value) {
     for (int i = 0; i < 65536; ++i) {
       const double x = static_cast<double>(to_float(from_bits<T>(static_cast<std::uint16_t>(i))));
       if (!std::isfinite(x)) continue;
-      const bool near = std::abs(ordinal(value(which, i)) - ordinal(from_float<T>(static_cast<float>(exact(which, x))))) <= 1;
+      const bool near = w8a8_test::ulps(value(which, i), exact(which, x)) <= 1;
       if (!near && far++ == 0) first = i;
     }
     CAPTURE(which, first, sizeof(T));

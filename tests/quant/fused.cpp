@@ -25,20 +25,7 @@ using w8a8_test::Guarded;
 using w8a8_test::infinity;
 using w8a8_test::nan_value;
 using w8a8_test::Random;
-
-/// The bits of a 16-bit float as an integer that orders as the values do: neighbours differ by 1.
-template <class T>
-int ordinal(T value) {
-  std::uint16_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits & 0x8000 ? -static_cast<int>(bits & 0x7fff) : static_cast<int>(bits);
-}
-
-/// Distance in ulps of T between a value and a double rounded to T.
-template <class T>
-int ulps(T value, double exact) {
-  return std::abs(ordinal(value) - ordinal(from_float<T>(static_cast<float>(exact))));
-}
+using w8a8_test::ulps;
 
 /// Checks values and codes of `rows` rows against exact(r, k).
 template <class T>

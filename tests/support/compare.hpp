@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <iomanip>
 #include <sstream>
@@ -24,6 +25,20 @@ std::string value_and_bits(const T& value) {
   }
   out << " (0x" << std::hex << std::setfill('0') << std::setw(2 * static_cast<int>(sizeof(T))) << bits << ")";
   return out.str();
+}
+
+/// The bits of a 16-bit float as an integer that orders as the values do: neighbours differ by 1.
+template <class T>
+int ordinal(T value) {
+  std::uint16_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits & 0x8000 ? -static_cast<int>(bits & 0x7fff) : static_cast<int>(bits);
+}
+
+/// Distance in ulps of T between a value and a double rounded to T.
+template <class T>
+int ulps(T value, double exact) {
+  return std::abs(ordinal(value) - ordinal(w8a8::from_float<T>(static_cast<float>(exact))));
 }
 
 /// Empty where the two arrays agree in every bit; else the count of differences and the first one, as row and column where

@@ -178,7 +178,8 @@ struct AsymmetricEncoder {
 
  private:
   /// Takes a group's largest element and its largest negated one, NaNs where it holds one.
-  W8A8_HOST_DEVICE static void widen(std::uint32_t (&extent)[words], float high, float low) {
+  W8A8_HOST_DEVICE static void widen([[maybe_unused]] std::uint32_t (&extent)[words], [[maybe_unused]] float high,
+                                     [[maybe_unused]] float low) {
     NV_IF_TARGET(NV_IS_DEVICE, (extent[0] = max_of(extent[0], magnitude_bits(ptx::max_nan(high, 0.0f)));
                                 extent[1] = max_of(extent[1], magnitude_bits(ptx::max_nan(low, 0.0f)));))
   }
