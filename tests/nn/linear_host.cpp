@@ -8,6 +8,9 @@
 #include "support/catch.hpp"
 #include "support/compare.hpp"
 #include "support/reference.hpp"
+#include "w8a8/nn/asymmetric_linear.hpp"
+#include "w8a8/nn/fake_w8a8_linear.hpp"
+#include "w8a8/nn/gated_linear.hpp"
 #include "w8a8/nn/w8a8_linear.hpp"
 
 namespace {
@@ -167,7 +170,7 @@ TEST_CASE("layers: batches of INT8 tokens", "[nn]") {
                    values(y), n) == "");
 }
 
-TEST_CASE("dynamic layer: zero and broken tokens", "[nn]") {
+TEST_CASE("defect 5: zero and broken tokens of a dynamic layer", "[nn][defect]") {
   Random random(5);
   const auto linear = random_linear<half>(random, 20, 8);
   const auto layer = W8A8OF16LinearDynamicInputScale<half, Host>::from_linear(linear);
@@ -218,6 +221,30 @@ TEST_CASE("layers: query, key and value of different width in one", "[nn]") {
   for (std::size_t i = 0; i < given.size(); ++i) spread[2 * i] = given[i];
   const auto strided = Layer::from_qkv(q, k, v, false, VectorView<const float, Host>(spread.data(), {49}, {2}));
   CHECK(difference(given, values(strided.dequant_scale)) == "");
+}
+
+TEST_CASE("defect 8: the layers that a layer is made of stay as they are", "[nn][defect]") {
+  Random random(16);
+  const auto a = random_linear<half>(random, 48, 16), b = random_linear<half>(random, 48, 16),
+             c = random_linear<half>(random, 48, 16);
+  std::vector<std::vector<half>> before;
+  for (const auto* each : {&a, &b, &c}) before.push_back(values(each->weight)), before.push_back(values(each->bias));
+  const std::vector<float> given(48, 0.01f), factor(48, 2.0f);
+  for (const auto& scales : {VectorView<const float, Host>(), VectorView<const float, Host>(given.data(), {48})}) {
+    const auto one = scales.empty() ? scales : VectorView<const float, Host>(given.data(), {16});
+    W8A8OF16LinearDynamicInputScale<half, Host>::from_linear(a, false, one);
+    W8A8OF16LinearDynamicInputScale<half, Host, half>::from_qkv(a, b, c, false, scales);
+    W8A8OF16LinearStaticScale<half, Host>::from_linear(a, false, one);
+    W8A8OF16LinearStaticScale<half, Host, half>::from_qkv(a, b, c, false, scales);
+  }
+  W8A8OF16GatedLinear<half, Host>::from_gate_up(a, b);
+  W8A8OF16LinearAsymmetricInput<half, Host>::from_linear(a, VectorView<const float, Host>(factor.data(), {48}));
+  FakeW8A8Linear<half, Host>::from_linear(a, 4);
+  std::size_t i = 0;
+  for (const auto* each : {&a, &b, &c}) {
+    CHECK(difference(before[i++], values(each->weight)) == "");
+    CHECK(difference(before[i++], values(each->bias)) == "");
+  }
 }
 
 TEST_CASE("layers: given channel scales, quantized in FP32 with the scale as stored", "[nn]") {
