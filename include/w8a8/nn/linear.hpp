@@ -77,6 +77,7 @@ struct Linear : Module<T, Space> {
   }
 };
 
+/// A linear layer's weight and bias in place; ends with the layer.
 template <class T, class Space>
 LinearView<T, Space> linear_view(const LinearView<T, Space>& linear) {
   return linear;

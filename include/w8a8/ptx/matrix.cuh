@@ -17,10 +17,6 @@ W8A8_DEVICE void ldmatrix_x4(std::uint32_t (&r)[4], std::uint32_t address) {
                : "memory");
 }
 
-W8A8_DEVICE void ldmatrix_x2(std::uint32_t (&r)[2], std::uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory");
-}
-
 /// The reverse of ldmatrix_x4.
 W8A8_DEVICE void stmatrix_x4(std::uint32_t address, std::uint32_t r0, std::uint32_t r1, std::uint32_t r2, std::uint32_t r3) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1), "r"(r2),

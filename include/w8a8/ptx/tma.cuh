@@ -44,16 +44,6 @@ W8A8_DEVICE void tma_load_2d_multicast(std::uint32_t destination, const CUtensor
       : "memory");
 }
 
-W8A8_DEVICE void tma_load_3d(std::uint32_t destination, const CUtensorMap* map, std::uint32_t barrier, int x, int y, int z,
-                             std::uint64_t policy) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, %5}], "
-      "[%2], "
-      "%6;" ::"r"(destination),
-      "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "l"(policy)
-      : "memory");
-}
-
 /// Stores the box at (x, y) from shared memory; elements outside the tensor are dropped. Belongs to the thread's open bulk group.
 W8A8_DEVICE void tma_store_2d(const CUtensorMap* map, std::uint32_t source, int x, int y) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map), "r"(source), "r"(x),

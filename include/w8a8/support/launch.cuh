@@ -66,28 +66,6 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchConfig&
   check_cuda(cudaLaunchKernelEx(&attributes.config, kernel, Parameters(arguments)...), name);
 }
 
-/// How many clusters of `config` the device holds at a time.
-template <class... Parameters>
-int max_active_clusters(void (*kernel)(Parameters...), const LaunchConfig& config) {
-  allow_shared_memory(kernel, config.shared_bytes);
-  const detail::LaunchAttributes attributes(config);
-  int clusters = 0;
-  check_cuda(cudaOccupancyMaxActiveClusters(&clusters, reinterpret_cast<const void*>(kernel), &attributes.config),
-             "cudaOccupancyMaxActiveClusters");
-  return clusters;
-}
-
-/// How many CTAs of `kernel` an SM holds at a time.
-template <class... Parameters>
-int max_active_blocks(void (*kernel)(Parameters...), const LaunchConfig& config) {
-  allow_shared_memory(kernel, config.shared_bytes);
-  int blocks = 0;
-  check_cuda(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, reinterpret_cast<const void*>(kernel),
-                                                           static_cast<int>(config.block), config.shared_bytes),
-             "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
-  return blocks;
-}
-
 /// The architecture that the code of `kernel` for the current device was generated for: 80, 86, 90 and so on. Lower than the
 /// device's own where just-in-time compilation brought older code there.
 template <class... Parameters>
