@@ -50,7 +50,7 @@ template <class Config, class Producer, bool = Config::walking>
 struct RowCopy {};
 template <class Config, class Producer>
 struct RowCopy<Config, Producer, true> {
-  alignas(16) typename Producer::Element row[Config::span];
+  alignas(128) typename Producer::Element row[Config::span];  // at 16 bytes past a multiple of 32 the copy takes a fifth longer
   std::uint64_t arrived;
 };
 

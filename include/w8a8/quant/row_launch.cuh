@@ -75,12 +75,14 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
     }
   };
   switch (select_row_layout(task.shape.rows, columns, Streams)) {
-    case RowLayout::warp_5:
+    case RowLayout::warp_5: {
       if constexpr (!Streams && Producer::heavy && two_sums) {
         using Halves = RowConfig<16, 9, 8, 4, full_row>;
         if (columns == Halves::span) return run(Halves{});
       }
-      return run(RowConfig<32, 5, 4, 6>{});
+      constexpr int ctas = Streams && Producer::heavy && !sums ? 5 : 6;
+      return run(RowConfig<32, 5, 4, ctas>{});
+    }
     case RowLayout::t256_2: return run(RowConfig<256, 2, 1, 1, early_parameters(2)>{});
     case RowLayout::t128_4: {
       constexpr int ctas = two_sums ? 7 : 8;
