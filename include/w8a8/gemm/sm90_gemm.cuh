@@ -114,6 +114,7 @@ __global__ void __launch_bounds__(arch::launch_bound(arch::has_wgmma, G::threads
       __syncwarp();
       ptx::bar_sync(1, G::threads);
     }
+    if constexpr (G::split > 1) ptx::cluster_arrive_relaxed();  // the matching wait comes before the first word to the peer
     if (warp < 4) {
       ptx::setmaxnreg_dec<40>();
       if (warp == 0 && lane == 0) sm90_produce<G>(shared, work, maps);

@@ -194,10 +194,13 @@ struct Sm90Consumer {
   /// peer. They go into the peer's ring, which is idle then.
   W8A8_DEVICE void exchange_partials() {
     constexpr int half_tile = G::tile_n / 2, quads = half_tile / 8;  // a quad: the four values of a lane in 8 columns
-    static_assert(G::blocks_m * quads * 128 * G::consumers * 16 <= sizeof(shared.x), "sm90_gemm: the ring holds the exchange");
+    static_assert(G::exchange_bytes == G::blocks_m * quads * 128 * G::consumers * 16);
+    static_assert(G::exchange_bytes <= sizeof(shared.x), "sm90_gemm: the ring holds the exchange");
     const int thread = threadIdx.x - 128;
     const auto place = [&](int r, int q) { return ((r * quads + q) * 128 * G::consumers + thread) * 16; };
-    const std::uint32_t peer = ptx::mapa(ptx::shared_address(shared.x), work.rank ^ 1);
+    const int peer = work.rank ^ 1;
+    const std::uint32_t to = ptx::mapa(ptx::shared_address(shared.x), peer);
+    const std::uint32_t exchanged = ptx::mapa(ptx::shared_address(&shared.exchanged), peer);
     const auto for_half_of = [&](int rank, auto&& f) {
       W8A8_UNROLL
       for (int owner = 0; owner < 2; ++owner) {
@@ -209,9 +212,11 @@ struct Sm90Consumer {
         }
       }
     };
-    ptx::cluster_sync();
-    for_half_of(work.rank ^ 1, [&](const std::int32_t* v, int at) { ptx::st_shared_cluster(peer + at, v[0], v[1], v[2], v[3]); });
-    ptx::cluster_sync();
+    ptx::cluster_wait();  // the peer's barriers are initialised
+    if (warp == 0 && lane == 0) ptx::mbarrier_arrive_remote(ptx::shared_address(&shared.peer_done), peer);
+    ptx::mbarrier_wait_parity(ptx::shared_address(&shared.peer_done), 0);
+    for_half_of(peer, [&](const std::int32_t* v, int at) { ptx::st_async(to + at, exchanged, v[0], v[1], v[2], v[3]); });
+    ptx::mbarrier_wait_parity_cluster(ptx::shared_address(&shared.exchanged), 0);
     for_half_of(work.rank, [&](std::int32_t* sum, int at) {
       const int4 v = *reinterpret_cast<const int4*>(&shared.x[0][0] + at);
       sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;

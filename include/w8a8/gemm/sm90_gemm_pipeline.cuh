@@ -83,6 +83,9 @@ struct Sm90Gemm : Config {
   static constexpr int stages = min_of((sm90_shared_bytes - fixed_bytes) / stage_bytes, 8);
   static_assert(stages >= 2, "sm90_gemm: the epilogue's row and column states leave no room for the ring");
 
+  /// Partial sums that a CTA of a split gets from its peer.
+  static constexpr int exchange_bytes = Config::tile_m * Config::tile_n / 2 * static_cast<int>(sizeof(std::int32_t));
+
   struct Storage {
     alignas(1024) std::int8_t x[stages][Config::tile_m * sm90_block_k];
     alignas(1024) std::int8_t w[stages][Config::tile_n * sm90_block_k];
@@ -91,7 +94,8 @@ struct Sm90Gemm : Config {
     RowState rows[state_buffers][Config::tile_m];
     alignas(8) std::uint64_t full[stages], empty[stages];
     std::uint64_t states_full[state_buffers], states_empty[state_buffers];
-    std::uint64_t turn[2];  ///< ping-pong: whose main loop is next
+    std::uint64_t turn[2];               ///< ping-pong: whose main loop is next
+    std::uint64_t peer_done, exchanged;  ///< split-K: the peer's ring is idle; the peer's partial sums have come
   };
   static_assert(sizeof(Storage) <= sm90_shared_bytes, "sm90_gemm: shared memory");
 };
@@ -108,7 +112,12 @@ W8A8_DEVICE void sm90_init_barriers(typename G::Storage& shared) {
     init(shared.states_empty[buffer], G::sharers * 4);
   }
   for (std::uint64_t& turn : shared.turn) init(turn, 1);
+  if constexpr (G::split > 1) {
+    init(shared.peer_done, G::sharers);
+    init(shared.exchanged, 1);
+  }
   ptx::fence_mbarrier_init();
+  if constexpr (G::split > 1) ptx::mbarrier_arrive_expect_tx(ptx::shared_address(&shared.exchanged), G::exchange_bytes);
 }
 
 /// A place in the ring and the parity of its current round.
