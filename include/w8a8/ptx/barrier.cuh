@@ -14,19 +14,11 @@ W8A8_DEVICE void bar_sync(int id, int threads) { asm volatile("bar.sync %0, %1;"
 /// Arrives at named barrier `id` without waiting.
 W8A8_DEVICE void bar_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 
-/// Arrives at the cluster's barrier; what this thread wrote before is visible to the cluster after the matching wait.
-W8A8_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-
 /// Arrives at the cluster's barrier and makes nothing visible: no memory barrier of the whole device, which takes 0.5 us and
 /// more. Enough where the wait is for mbarriers (after fence_mbarrier_init) or for the CTAs to have started.
 W8A8_DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
 
 W8A8_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-
-W8A8_DEVICE void cluster_sync() {
-  cluster_arrive();
-  cluster_wait();
-}
 
 /// Rank of this CTA in its cluster.
 W8A8_DEVICE std::uint32_t cluster_rank() {

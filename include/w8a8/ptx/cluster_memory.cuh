@@ -1,5 +1,5 @@
 // Distributed shared memory: addresses and accesses in other CTAs of the cluster, sm_90.
-// PTX ISA, "Data Movement and Conversion Instructions: mapa, st".
+// PTX ISA, "Data Movement and Conversion Instructions: mapa, st.async".
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,6 @@ W8A8_DEVICE std::uint32_t mapa(std::uint32_t address, std::uint32_t rank) {
   std::uint32_t remote;
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
   return remote;
-}
-
-W8A8_DEVICE void st_shared_cluster(std::uint32_t address, std::int32_t a, std::int32_t b, std::int32_t c, std::int32_t d) {
-  asm volatile("st.shared::cluster.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
 
 /// st.async: an asynchronous 16-byte store to shared::cluster memory, whose bytes count on `barrier`, an mbarrier of the CTA that
