@@ -135,7 +135,6 @@ void include_chain(PoolSizes& sizes, const Options& options, double) {
   chain.int8 = chain_blocks * block_bytes();
   chain.codes = align_slice(1.0 * m * deepest);
   chain.code_scales = align_slice(4.0 * m);
-  for (const ChainLayer& layer : chain_layers) chain.workspace = std::max(chain.workspace, gemm_workspace(m, layer.n, layer.k));
   sizes.include(chain);
 }
 

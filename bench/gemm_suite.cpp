@@ -20,18 +20,17 @@ GemmArguments gemm_arguments(const Run& run, const Shape& shape, int set) {
 namespace {
 
 struct GemmSuite : SuiteWork {
-  PoolUse pools(const Options& options, const Shape& shape) const {
+  PoolUse pools(const Options& options) const {
     PoolUse use;
     use.fp16 = wants_peer(options, {peer_fp16});
     use.fp8 = wants_peer(options, {peer_fp8, peer_fp8_rowwise});
     use.accumulators = wants_peer(options, {peer_int8});
     use.out_element = output_bytes(options);
-    use.workspace = gemm_workspace(shape.m, shape.n, shape.k);
     return use;
   }
 
   void include(PoolSizes& sizes, const Options& options, const Shape& shape, double l2_bytes) const override {
-    sizes.include(pool_sizes(shape, pools(options, shape), l2_bytes));
+    sizes.include(pool_sizes(shape, pools(options), l2_bytes));
   }
 
   double bytes(const Options& options, const Shape& s) const override {
@@ -56,7 +55,7 @@ struct GemmSuite : SuiteWork {
 /// options.dependent_launch runs them, and without.
 struct LinearSuite : GemmSuite {
   void include(PoolSizes& sizes, const Options& options, const Shape& shape, double l2_bytes) const override {
-    PoolUse use = pools(options, shape);
+    PoolUse use = pools(options);
     use.fp16 = true;
     use.codes = true;
     sizes.include(pool_sizes(shape, use, l2_bytes));

@@ -56,16 +56,13 @@ struct PoolSizes {
   std::size_t out = 0;                     ///< one output: a model recycles its activation buffers, too
   std::size_t accumulators = 0;            ///< int32, of the peers that dequantize in a second kernel
   std::size_t codes = 0, code_scales = 0;  ///< what quantization writes
-  std::size_t workspace = 0;
 
-  std::size_t total() const {
-    return int8 + fp16 + fp8 + fp16_out + scales + out + accumulators + codes + code_scales + workspace;
-  }
+  std::size_t total() const { return int8 + fp16 + fp8 + fp16_out + scales + out + accumulators + codes + code_scales; }
   PoolSizes& include(const PoolSizes& other) {
     const auto grow = [](std::size_t& a, std::size_t b) { a = std::max(a, b); };
     grow(int8, other.int8), grow(fp16, other.fp16), grow(fp8, other.fp8), grow(scales, other.scales);
     grow(out, other.out), grow(accumulators, other.accumulators), grow(codes, other.codes), grow(code_scales, other.code_scales);
-    grow(workspace, other.workspace), grow(fp16_out, other.fp16_out);
+    grow(fp16_out, other.fp16_out);
     return *this;
   }
 };
@@ -74,7 +71,6 @@ struct PoolSizes {
 struct PoolUse {
   bool int8 = true, fp16 = false, fp8 = false, accumulators = false, codes = false;
   double out_element = 2;
-  std::size_t workspace = 0;
 };
 
 /// What a row needs of the pools.
@@ -97,7 +93,6 @@ inline PoolSizes pool_sizes(const Shape& shape, const PoolUse& use, double l2_by
     sizes.codes = align_slice(1.0 * shape.m * shape.k);
     sizes.code_scales = align_slice(4.0 * shape.m);
   }
-  sizes.workspace = use.workspace;
   return sizes;
 }
 
@@ -113,7 +108,6 @@ struct Pools {
   Buffer<std::uint8_t> out, accumulators;
   Buffer<std::int8_t> codes;
   Buffer<float> code_scales;
-  Buffer<std::uint8_t> workspace;
 
   Pools(const PoolSizes& sizes, std::uint64_t seed)
       : int8(shape(sizes.int8)),
@@ -124,13 +118,11 @@ struct Pools {
         out(shape(sizes.out)),
         accumulators(shape(sizes.accumulators)),
         codes(shape(sizes.codes)),
-        code_scales(shape(sizes.code_scales / 4)),
-        workspace(shape(sizes.workspace)) {
+        code_scales(shape(sizes.code_scales / 4)) {
     fill_random(int8.data(), sizes.int8, seed);
     fill_random(fp16.data(), sizes.fp16 / 2, seed + 1);
     fill_random(fp8.data(), sizes.fp8, seed + 2);
     fill_random_scales(scales.data(), sizes.scales / 4, seed + 3);
-    if (!workspace.empty()) check_cuda(cudaMemset(workspace.data(), 0, sizes.workspace), "cudaMemset");
     check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   }
 

@@ -20,8 +20,6 @@ std::string gemm_kernel(Output output, const GemmArguments& arguments, const Gem
   return "";
 }
 
-std::size_t gemm_workspace(int m, int n, int k) { return gemm_workspace_bytes(m, n, k); }
-
 std::vector<std::string> all_configurations() { return gemm_configurations(); }
 
 }  // namespace w8a8::bench

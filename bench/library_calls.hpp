@@ -31,7 +31,6 @@ void call_gemm(Output output, const GemmArguments& arguments, const GemmOptions&
 /// The configuration that call_gemm() would run.
 std::string gemm_kernel(Output output, const GemmArguments& arguments, const GemmOptions& options);
 
-std::size_t gemm_workspace(int m, int n, int k);
 std::vector<std::string> all_configurations();
 
 /// Operands of a form of quantization, all M x K and dense but x and y, whose rows may lie `stride` elements apart (0: dense).

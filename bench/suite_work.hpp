@@ -42,8 +42,6 @@ struct Run {
     gemm.configuration = options.configuration;
     gemm.tuning = tuning;
     gemm.dependent_launch = options.dependent_launch;
-    gemm.workspace = const_cast<std::uint8_t*>(pools.workspace.data());
-    gemm.workspace_bytes = static_cast<std::size_t>(pools.workspace.bytes());
     return gemm;
   }
 };

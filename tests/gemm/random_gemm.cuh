@@ -172,20 +172,17 @@ std::string refusal_of(const std::string& name, const GemmCase& c) {
   return reason;
 }
 
-/// `count` random problems through the dispatch, a third of them with scratch memory and a fifth with dependent launch.
+/// `count` random problems through the dispatch, a fifth of them with dependent launch.
 template <class Out, Chain chain>
 void check_random_problems(std::uint64_t seed, int count, std::int64_t limit_m, std::int64_t limit_n, std::int64_t limit_k) {
   const Stream stream;
   Random random(seed);
-  w8a8::Tensor<std::uint8_t, 1, Device> workspace({64 << 20});
   for (int i = 0; i < count; ++i) {
     GemmCase c = random_case(random, limit_m, limit_n, limit_k);
     if (chain == Chain::gated) c.n = w8a8::round_up<std::int64_t>(c.n, 16);
     GemmOptions options;
     options.kernel = i % 3 == 0 ? w8a8::Kernel::sm80 : w8a8::Kernel::automatic;
     options.dependent_launch = random.chance(0.2);
-    if (random.chance(0.33))
-      options.workspace = workspace.data(), options.workspace_bytes = static_cast<std::size_t>(workspace.bytes());
     GemmProblemOnDevice<Out, chain> problem(random, c);
     const std::string wrong = problem.run(options, stream);
     if (!wrong.empty()) INFO(problem.configuration(options));
@@ -197,13 +194,11 @@ void check_random_problems(std::uint64_t seed, int count, std::int64_t limit_m, 
 template <class Out, Chain chain>
 void check_every_configuration(std::uint64_t seed, int count) {
   const Stream stream;
-  w8a8::Tensor<std::uint8_t, 1, Device> workspace({64 << 20});
   for (const std::string& name : w8a8::gemm_configurations()) {
     if (name.rfind("sm90", 0) == 0 && !runs_hopper_code()) continue;
     Random random(seed);
     GemmOptions options;
     options.configuration = name;
-    options.workspace = workspace.data(), options.workspace_bytes = static_cast<std::size_t>(workspace.bytes());
     int ran = 0;
     bool too_large = false;
     std::string refused;

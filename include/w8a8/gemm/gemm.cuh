@@ -327,13 +327,6 @@ inline std::vector<std::string> gemm_configurations() {
   return names;
 }
 
-/// Bytes of scratch device memory that an M x N x K gemm() on the current device can make use of (GemmOptions::workspace); 0
-/// where none helps. A gemm() without it is right too, and at a few shapes slower.
-inline std::size_t gemm_workspace_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
-  if (m <= 0 || n <= 0 || k <= 0) return 0;
-  return sm80_gemm_workspace_bytes(static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), current_device());
-}
-
 /// gemm() in two steps, for callers who enqueue something before it and want all that is wrong to be thrown first: checks the
 /// arguments as gemm() does and chooses the configuration; enqueue(stream) of what comes back launches it on the same device.
 template <class XT, class WT, class Out, class Epilogue>
@@ -377,7 +370,7 @@ std::string gemm_configuration(const TensorView<XT, 2, Device>& x, const TensorV
 /// for layers that are not quantized. The epilogue then gets FP32 sums (Identity, Bias, Gelu, ... but no Dequantize), out is
 /// half, bfloat16 or float: gemm(x, w, Bias{bias} | Gelu{}, out). Products are exact; sums are rounded in an order that depends
 /// on the configuration and on nothing else, each within about K * 2^-23 of the sum of the products' magnitudes. options.kernel:
-/// auto or sm80; the workspace is not used.
+/// auto or sm80.
 template <class XT, class WT, class Out, class Epilogue>
 void gemm(const TensorView<XT, 2, Device>& x, const TensorView<WT, 2, Device>& w, const Epilogue& epilogue,
           const TensorView<Out, 2, Device>& out, const GemmOptions& options = {}, cudaStream_t stream = nullptr) {

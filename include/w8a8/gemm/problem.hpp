@@ -1,7 +1,6 @@
 // A checked GEMM, as every kernel family takes it, and the options of a call.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -52,10 +51,6 @@ struct GemmOptions {
   /// that was measured on another model of card, belongs to another family than `kernel`, or cannot run the problem is passed
   /// over.
   const TuningTable* tuning = nullptr;
-  /// Scratch device memory for split-K reductions, at least gemm_workspace_bytes(); without it no reduction through memory is
-  /// used.
-  void* workspace = nullptr;
-  std::size_t workspace_bytes = 0;
   /// Permission for programmatic dependent launch: the weight may be read before the previous kernel of the stream has finished,
   /// which is only right where nothing still in flight in the stream writes the weight (docs/architecture.md). Used where it was
   /// measured to be faster; ignored before sm_90.

@@ -136,7 +136,7 @@ class Module {
   virtual std::size_t workspace_bytes(std::int64_t tokens, std::int64_t in_features) const = 0;
 
   /// output = module(input). input: tokens x in_features; output: tokens x out_features(in_features), not overlapping the input;
-  /// workspace: at least workspace_bytes() at a multiple of 256. Enqueued on `stream`; done on return for the space Host.
+  /// workspace: at least workspace_bytes() at a multiple of 16. Enqueued on `stream`; done on return for the space Host.
   virtual void forward(const MatrixView<const T, Space>& input, const MatrixView<T, Space>& output,
                        const VectorView<std::byte, Space>& workspace, cudaStream_t stream) const = 0;
 

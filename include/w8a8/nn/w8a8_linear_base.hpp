@@ -29,9 +29,6 @@
 
 namespace w8a8 {
 
-/// The CPU backend needs no scratch memory.
-inline std::size_t gemm_workspace_bytes(Host, std::int64_t, std::int64_t, std::int64_t) { return 0; }
-
 namespace detail {
 
 /// The base of the INT8 layers. Calls of gemm() and of the quantizers are found by the space of their views.
@@ -74,13 +71,12 @@ class W8A8Linear {
   /// To be called when parameters() have been written from outside.
   void parameters_written() {}
 
-  /// Scratch memory that forward() needs for floating-point input of that many tokens (batch * tokens): codes, scales, and what
-  /// the GEMM can use. Throws Error where the count is negative or more than forward() takes; for a Device layer CudaError where
-  /// there is no device.
+  /// Scratch memory that forward() needs for floating-point input of that many tokens (batch * tokens): for their codes and
+  /// scales. Throws Error where the count is negative or more than forward() takes.
   std::size_t forward_workspace_bytes(std::int64_t tokens) const {
     if (tokens < 0) throw Error("forward_workspace_bytes", "tokens", "a count >= 0", text(tokens));
     if (tokens > maximum_tokens) throw Error("forward_workspace_bytes", "tokens", text("at most ", maximum_tokens), text(tokens));
-    return codes_bytes(tokens) + scales_bytes(tokens) + gemm_workspace_bytes(Space{}, tokens, out_features(), in_features());
+    return codes_bytes(tokens) + scales_bytes(tokens);
   }
 
  protected:
@@ -151,10 +147,6 @@ class W8A8Linear {
     std::byte* scales = codes + codes_bytes(tokens);
     Scratch scratch{
         {reinterpret_cast<std::int8_t*>(codes), {tokens, in_features()}}, {reinterpret_cast<float*>(scales), {tokens}}, options};
-    if (options.workspace == nullptr) {
-      scratch.options.workspace = scales + scales_bytes(tokens);
-      scratch.options.workspace_bytes = needed - codes_bytes(tokens) - scales_bytes(tokens);
-    }
     // The quantizer waits for all that came before it and only then lets the GEMM start, which may so read the weight beside it.
     if (in_features() > 0) scratch.options.dependent_launch = true;
     return scratch;

@@ -1,7 +1,6 @@
 // Configurations of sm80_gemm (gemm/sm80_gemm.cuh) and which of them a shape gets. Host code only.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -157,9 +156,6 @@ inline GemmParts select_sm80_gemm(int m, int n, int k, const DeviceProperties& d
 inline int select_floating_gemm(int m, int n, int k, const DeviceProperties& device) {
   return detail::best_configuration(detail::Sm80GemmModel<FloatingGemmConfigs>{m, k, device}, n).configuration;
 }
-
-/// Bytes of workspace that a shape can make use of: none, tiles are small enough to fill the SMs without splitting K.
-inline std::size_t sm80_gemm_workspace_bytes(int, int, int, const DeviceProperties&) { return 0; }
 
 /// Tile rows a raster group: the tiles that run at a time (`slots`) then cover a nearly square part of the output.
 inline int sm80_gemm_raster_group(int block_m, int block_n, int slots) {
