@@ -19,7 +19,9 @@
 // computed, and a warp of its own reads the epilogue's states.
 //
 // Programmatic dependent launch (GemmOptions::dependent_launch): the weights that fit the ring are requested before
-// griddepcontrol.wait; tokens, scales and everything else only after it. launch_dependents comes after the wait, never before:
+// griddepcontrol.wait, one chunk after the other, and the chunk behind them to L2; tokens, scales and everything else only after
+// it. All at once they would stand in the memory's queues before the few reads and writes of the kernel that is waited for, which
+// the whole device then waits for in turn. launch_dependents comes after the wait, never before:
 // once the next kernel runs, everything older than this one has finished, so the only grid that may still be in flight beside it
 // is this one, and this one writes no weights. A kernel that triggered before it waited would break that for its successor.
 #pragma once
@@ -44,6 +46,7 @@
 #include "w8a8/ptx/matrix.cuh"
 #include "w8a8/ptx/mma.cuh"
 #include "w8a8/ptx/opaque.cuh"
+#include "w8a8/ptx/prefetch.cuh"
 #include "w8a8/support/arch.hpp"
 #include "w8a8/support/config.hpp"
 #include "w8a8/support/device.hpp"
@@ -62,6 +65,10 @@ struct Sm80DecodeConfig {
   static constexpr int tokens = Tokens, rows = Rows, warps = Warps, stages = Stages;
   static constexpr int threads = 32 * (Warps + 1);  ///< one warp more reads the epilogue's states
   static constexpr int chunk = 128;                 ///< bytes of K a stage
+
+  /// As a dependent: chunks are requested one after the other, the next to L2. More tokens start when the quantizer before them
+  /// has waited (tuning/dependent_launch.hpp), which is too late for it: 32x4096x4096 8.65 us, all at once 7.32.
+  static constexpr bool one_by_one = Tokens <= 16;
 
   static std::string name() { return text("sm80_decode/", Tokens, "x", Rows, "_w", Warps, "_s", Stages); }
 };
@@ -84,7 +91,9 @@ using Sm80DecodeConfigs = ConfigList<Sm80DecodeConfig<8, 32, 4, 4>,    // 0
                                      Sm80DecodeConfig<64, 64, 4, 3>,   // 14
                                      Sm80DecodeConfig<80, 48, 4, 3>,   // 15
                                      Sm80DecodeConfig<88, 48, 4, 3>,   // 16
-                                     Sm80DecodeConfig<96, 48, 4, 3>>;  // 17
+                                     Sm80DecodeConfig<96, 48, 4, 3>,   // 17
+                                     Sm80DecodeConfig<8, 48, 9, 2>,    // 18
+                                     Sm80DecodeConfig<16, 48, 5, 3>>;  // 19
 
 namespace detail {
 
@@ -115,6 +124,7 @@ struct Sm80DecodeTile {
   int n0, n_end;   // first channel, and the one after the last
   int rows;        // channels of a stripe
   int steps;       // chunks of K that each warp takes of a stripe; the last of some warps lie beyond K
+  int first_step;  // the one that it takes first
 };
 
 // One warp's share of the work: its stream of chunks and its accumulators.
@@ -128,7 +138,7 @@ class Sm80DecodeWarp {
   // Where a lane's next piece of 16 bytes comes from.
   struct Cursor {
     const std::int8_t* from;
-    std::int64_t row_step, next_stripe;  // bytes to the lane's next row; from the end of K to its start in the next stripe
+    std::int64_t row_step, next_stripe;  // bytes to the lane's next row; to the next stripe
     int step, channels_left;             // of the stripe; from this stripe on
   };
 
@@ -141,16 +151,17 @@ class Sm80DecodeWarp {
         row_(ptx::opaque(lane / 8)),
         rows_(tile.rows),
         steps_(tile.steps),
+        first_step_(tile.first_step),
         k_left_(ptx::opaque(problem.k - warp * Config::chunk)) {
     // Eight lanes fetch a line of 128 bytes, a warp four rows; every second four are swizzled alike.
     const int row = lane / 8, piece = lane % 8;
     to_even_ = ptx::opaque(layout::swizzled_offset<128>(row, piece));
     to_odd_ = ptx::opaque(layout::swizzled_offset<128>(row + 4, piece) - 4 * Config::chunk);
-    first_k_ = warp * Config::chunk + 16 * piece;
+    first_k_ = tile.first_step * chunk_stride + warp * Config::chunk + 16 * piece;
     w_.row_step = ptx::opaque(4 * problem.ldw);
     w_.from = problem.w + (tile.n0 + row) * problem.ldw + first_k_;
-    w_.next_stripe = tile.rows * problem.ldw - static_cast<std::int64_t>(tile.steps) * chunk_stride;
-    w_.step = 0;
+    w_.next_stripe = tile.rows * problem.ldw;
+    w_.step = tile.first_step;
     w_.channels_left = tile.n_end - tile.n0;
   }
 
@@ -158,13 +169,25 @@ class Sm80DecodeWarp {
     fetch<Config::rows, true>(slots_ + slot * slot_bytes, w_, min_of(w_.channels_left, rows_) - row_);
   }
 
+  /// Brings the chunk of weights that is fetched next to L2: a line a lane.
+  W8A8_DEVICE void prefetch_weights() const {
+    if (w_.step * chunk_stride >= k_left_ || w_.channels_left <= 0) return;
+    const int piece = lane_ % 8, below = min_of(w_.channels_left, rows_) - row_;
+    const std::int8_t* from = w_.from - 16 * piece + piece * w_.row_step;
+    W8A8_UNROLL
+    for (int j = 0; j < Config::rows / 4; j += 8) {
+      if (4 * (j + piece) < below) ptx::prefetch_l2(from);
+      from += 8 * w_.row_step;
+    }
+  }
+
   /// Before the first fetch_tokens().
   template <class Out>
   W8A8_DEVICE void open_tokens(const GemmProblem<Out>& problem, const Sm80DecodeTile& tile) {
     x_.row_step = ptx::opaque(4 * problem.ldx);
     x_.from = problem.x + (tile.m0 + row_) * problem.ldx + first_k_;
-    x_.next_stripe = -static_cast<std::int64_t>(tile.steps) * chunk_stride;
-    x_.step = 0;
+    x_.next_stripe = 0;
+    x_.step = tile.first_step;
     x_.channels_left = tile.n_end - tile.n0;
     tokens_below_ = tile.tokens - row_;
   }
@@ -266,14 +289,17 @@ class Sm80DecodeWarp {
     }
     cursor.from += chunk_stride;
     if (++cursor.step == steps_) {
+      cursor.from -= steps_ * chunk_stride;
+      cursor.step = 0;
+    }
+    if (cursor.step == first_step_) {
       cursor.from += cursor.next_stripe;
       cursor.channels_left -= rows_;
-      cursor.step = 0;
     }
   }
 
   std::uint32_t slots_;
-  int lane_, row_, rows_, steps_, k_left_, to_even_, to_odd_, first_k_, tokens_below_;
+  int lane_, row_, rows_, steps_, first_step_, k_left_, to_even_, to_odd_, first_k_, tokens_below_;
   Cursor w_, x_;
   std::int32_t accumulator_[weight_tiles][token_tiles][4];
 };
@@ -338,6 +364,7 @@ __global__ void __launch_bounds__(Config::threads, 1)
     tile.n_end = tile.n0 + min_of(problem.n - tile.n0, share.rows_per_cta);
     tile.rows = share.rows_per_stripe;
     tile.steps = ceil_div(problem.k, Config::warps * Config::chunk);
+    tile.first_step = sm80_decode_first_step(blockIdx.y, tile.steps, share.spread);
     tile.m0 = blockIdx.x * Config::tokens;
     tile.tokens = min_of(problem.m - tile.m0, Config::tokens);
 
@@ -345,7 +372,14 @@ __global__ void __launch_bounds__(Config::threads, 1)
     if (streams) {
       if (dependent_launch) {
         W8A8_NO_UNROLL
-        for (int s = 0; s < Config::stages - 1; ++s) stream.fetch_weights(s);
+        for (int s = 0; s < Config::stages - 1; ++s) {
+          stream.fetch_weights(s);
+          if constexpr (Config::one_by_one) {
+            ptx::cp_async_commit_group();
+            ptx::cp_async_wait_group<0>();
+          }
+        }
+        if constexpr (Config::one_by_one) stream.prefetch_weights();
         ptx::griddepcontrol_wait();
       }
       W8A8_UNROLL
@@ -370,13 +404,14 @@ __global__ void __launch_bounds__(Config::threads, 1)
       if (streams) {
         stream.clear();
         W8A8_NO_UNROLL
-        for (int step = 0; step < tile.steps; ++step) {
+        for (int i = 0, step = tile.first_step; i < tile.steps; ++i) {
           stream.fetch_weights(free_slot);
           stream.fetch_tokens(free_slot);
           ptx::cp_async_commit_group();
           ptx::cp_async_wait_group<Config::stages - 1>();
           __syncwarp();  // every lane's copies of this chunk have landed
           stream.multiply(slot, step);
+          if (++step == tile.steps) step = 0;
           __syncwarp();  // every lane has read the slot
           free_slot = slot;
           if (++slot == Config::stages) slot = 0;
@@ -424,8 +459,8 @@ void launch_sm80_decode(const GemmProblem<Out>& problem, const Epilogue& epilogu
     }
     const auto kernel = detail::sm80_decode_kernel<Config, Out, Epilogue>;
     const int token_tiles = ceil_div(problem.m, Config::tokens);
-    const Sm80DecodeShare share = sm80_decode_share(problem.n, Config::rows, static_cast<int>(shared_bytes), token_tiles,
-                                                    is_gated_v<Epilogue> ? 2 * layout::gate_block : 4, device);
+    const Sm80DecodeShare share = sm80_decode_share(problem.n, problem.ldw, Config::rows, static_cast<int>(shared_bytes),
+                                                    token_tiles, is_gated_v<Epilogue> ? 2 * layout::gate_block : 4, device);
     LaunchConfig launch_config;
     launch_config.grid = static_cast<unsigned>(token_tiles);
     launch_config.grid_y = static_cast<unsigned>(ceil_div(problem.n, share.rows_per_cta));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "w8a8/support/config.hpp"
 #include "w8a8/support/device.hpp"
 #include "w8a8/support/integer_math.hpp"
 
@@ -35,6 +36,8 @@ inline constexpr Sm80DecodeTuning sm80_decode_tuning[] = {
     {80, 48, 4, 3},   // 15  M = 80: 6144x4096 9.87, 4096x14336 24.83
     {88, 48, 4, 3},   // 16  M = 88: 6144x4096 10.45, 4096x14336 26.20, 4304x1152 5.77
     {96, 48, 4, 3},   // 17  M = 96: 6144x4096 11.12, 4096x14336 28.52, 4304x1152 6.07
+    {8, 48, 9, 2},    // 18  M = 1: 4304x1152 3.25 against 3.45 with 0, 1152x1152 2.44 (2.92)
+    {16, 48, 5, 3},   // 19  M = 16: 4304x1152 3.47 against 3.61 with 3, 1152x1152 2.76 (3.10)
 };
 
 /// Bytes of shared memory that the configuration needs: its rings, and room for the epilogue's states.
@@ -44,20 +47,31 @@ constexpr int sm80_decode_shared_bytes(const Sm80DecodeTuning& config) {
 
 }  // namespace detail
 
-/// How the output channels are shared out: CTAs take `rows_per_cta` of them each, in stripes of `rows_per_stripe`.
+/// How the output channels are shared out: CTAs take `rows_per_cta` of them each, in stripes of `rows_per_stripe`. `spread`: how
+/// far apart in K neighbouring CTAs start, in 2^-32 of K; 0: all at its start.
 struct Sm80DecodeShare {
   int rows_per_cta, rows_per_stripe;
+  std::uint32_t spread;
 };
+
+/// The chunk of K, of `steps`, that a CTA starts with. CTAs walk through K in step; where rows lie a multiple of 8 KB apart, all
+/// of them would be at addresses that agree in 13 bits, and some channels of the memory get more of these than others. H200, all
+/// at the start of K and spread: 1x8192x8192 17.63 and 17.15 us, 16x8192x8192 18.00 and 17.46, 1x4096x8192 10.38 and 9.75; but
+/// 1x8192x28672 54.6 and 55.0, 1x4096x14336 15.45 and 15.6, 1x4096x4096 5.91 and 5.94.
+W8A8_HOST_DEVICE constexpr int sm80_decode_first_step(std::uint32_t cta, int steps, std::uint32_t spread) {
+  return static_cast<int>(static_cast<std::uint64_t>(cta * spread) * static_cast<std::uint32_t>(steps) >> 32);
+}
 
 /// Every SM gets the same number of channels, up to `multiple` (of 4: four neighbouring outputs stay together), in as few stripes
 /// of at most `max_rows` as that takes. `shared_bytes` of shared memory a CTA say how many of them an SM holds.
-inline Sm80DecodeShare sm80_decode_share(int n, int max_rows, int shared_bytes, int token_tiles, int multiple,
+inline Sm80DecodeShare sm80_decode_share(int n, std::int64_t ldw, int max_rows, int shared_bytes, int token_tiles, int multiple,
                                          const DeviceProperties& device) {
   constexpr int reserved = 1024;  // what the system takes of an SM's shared memory for each CTA
   const int ctas_per_sm = max_of(1, (device.shared_memory_per_block + reserved) / (shared_bytes + reserved));
   const int slots = max_of(1, device.multiprocessors * ctas_per_sm / token_tiles);
   const int rows = round_up(ceil_div(n, slots), multiple), stripes = ceil_div(rows, max_rows);
-  return {rows, round_up(ceil_div(rows, stripes), multiple)};
+  constexpr std::uint32_t golden_section = 0x9E3779B1;  // of 2^32: however many CTAs, they start evenly spread
+  return {rows, round_up(ceil_div(rows, stripes), multiple), ldw % 8192 == 0 ? golden_section : 0};
 }
 
 /// Index into Sm80DecodeConfigs, or -1 where sm80_decode is not the kernel for the shape: M > 96, or M > 64 where an SM has more
@@ -76,8 +90,14 @@ inline int select_sm80_decode(int m, int n, int k, const DeviceProperties& devic
   // The channels of an SM decide, and whether K is long enough for eight warps.
   const int channels = ceil_div(n, device.multiprocessors);
   const bool short_k = k < 2048;
-  if (m <= 8) return short_k ? 0 : channels <= 48 || channels > 128 ? first_that_fits(1, 0) : first_that_fits(2, 0);
+  // Nine chunks: the ring holds all of K. Of eight, four warps take two each: 1x6144x1024 3.40 us, with nine warps 3.60.
+  const bool nine_chunks = k > 8 * 128 && k <= 9 * 128 && channels <= 48;
+  if (m <= 8) {
+    if (nine_chunks) return first_that_fits(18, 0);
+    return short_k ? 0 : channels <= 48 || channels > 128 ? first_that_fits(1, 0) : first_that_fits(2, 0);
+  }
   if (m <= 16) {
+    if (nine_chunks) return first_that_fits(19, 3);
     if (short_k || channels > 128) return first_that_fits(3);
     return channels <= 32 ? first_that_fits(4, 3) : channels <= 48 ? first_that_fits(5, 3) : first_that_fits(6, 3);
   }
