@@ -33,17 +33,6 @@ W8A8_DEVICE void tma_load_2d(std::uint32_t destination, const CUtensorMap* map, 
       : "memory");
 }
 
-/// tma_load_2d to the same address of every CTA of the cluster in `mask`; each one's own barrier counts the bytes.
-W8A8_DEVICE void tma_load_2d_multicast(std::uint32_t destination, const CUtensorMap* map, std::uint32_t barrier, int x, int y,
-                                       std::uint16_t mask) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], "
-      "[%2], "
-      "%5;" ::"r"(destination),
-      "l"(map), "r"(barrier), "r"(x), "r"(y), "h"(mask)
-      : "memory");
-}
-
 /// Stores the box at (x, y) from shared memory; elements outside the tensor are dropped. Belongs to the thread's open bulk group.
 W8A8_DEVICE void tma_store_2d(const CUtensorMap* map, std::uint32_t source, int x, int y) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map), "r"(source), "r"(x),
