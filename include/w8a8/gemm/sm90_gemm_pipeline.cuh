@@ -35,11 +35,11 @@ struct Sm90GemmArguments {
   int m, n, k_blocks;
   int first_column;  ///< of the product; n is where its columns end
   int tile_rows, tile_columns;
-  Divisor by_group, by_last;  ///< by the tiles of a raster group; by the rows of tiles of the last group
-  int tma_columns;            ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
-  bool paired_store;          ///< an even column is aligned to two elements
-  bool stream_weight;         ///< the weight is read once: it need not stay in L2
-  bool stream_output;         ///< the output is too large to stay in L2
+  layout::GroupedRaster raster;
+  int tma_columns;     ///< chunks that start below leave through TMA: all, none, or all but a ragged last one
+  bool paired_store;   ///< an even column is aligned to two elements
+  bool stream_weight;  ///< the weight is read once: it need not stay in L2
+  bool stream_output;  ///< the output is too large to stay in L2
   bool dependent_launch;
 };
 
@@ -160,11 +160,8 @@ struct Sm90Work {
   }
   /// Element coordinates of a tile's first row and column.
   W8A8_DEVICE layout::Tile origin(int tile) const {
-    constexpr int rows = sm90_raster_rows;  // layout::grouped_raster, without divisions
-    const int group = arguments.by_group.divide(tile), rest = tile - group * rows * arguments.tile_columns;
-    const int left = arguments.tile_rows - group * rows;
-    const int column = left >= rows ? rest / rows : arguments.by_last.divide(rest);
-    return {(group * rows + rest - column * min_of(left, rows)) * G::tile_m, arguments.first_column + column * G::tile_n};
+    const layout::Tile at = arguments.raster.at(tile);
+    return {at.row * G::tile_m, arguments.first_column + at.column * G::tile_n};
   }
 };
 
