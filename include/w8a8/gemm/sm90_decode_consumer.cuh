@@ -157,9 +157,9 @@ W8A8_DEVICE void consume_sm90_decode(Sm90DecodeStorage<Config, Epilogue>& storag
   const int first_column = Config::token_rows ? along_n : along_m;
   constexpr int row_step = Config::token_rows ? 0 : 16, column_step = Config::token_rows ? 16 : 0;  // from quad to quad
   W8A8_UNROLL
-  for (int half = 0; half < halves; ++half) {
+  for (int q = 0; q < Config::quads; ++q) {
     W8A8_UNROLL
-    for (int q = 0; q < Config::quads; ++q) {
+    for (int half = 0; half < halves; ++half) {
       std::int32_t sum[4];
       sm90_decode_quad<Config>(accumulator, q, Config::splits > 1 ? rank == 1 : half == 1, sum);
       if constexpr (Config::splits > 1) {
