@@ -52,9 +52,10 @@ namespace w8a8 {
 enum class Sm90DecodeRows { tokens, channels };
 
 /// Tokens and Channels of a CTA's tile; Splits CTAs, a cluster, share K; ColumnGroups consumer warpgroups share wgmma's N of each
-/// 64 of its M; CtasPerSm CTAs share an SM's memory, of which the ring takes what is left.
+/// 64 of its M; CtasPerSm CTAs share an SM's memory, of which the ring takes what is left, up to MaxStages. (More bytes in flight
+/// than the memory needs are unequally served, and the launch ends with the last CTA: docs/performance/decode.md.)
 template <int Tokens, int Channels, int Splits, int ColumnGroups = 1, int CtasPerSm = 1,
-          Sm90DecodeRows Rows = Sm90DecodeRows::tokens>
+          Sm90DecodeRows Rows = Sm90DecodeRows::tokens, int MaxStages = 16>
 struct Sm90DecodeConfig {
   static constexpr int tokens = Tokens, channels = Channels, splits = Splits, ctas_per_sm = CtasPerSm;
   static constexpr bool token_rows = Rows == Sm90DecodeRows::tokens;
@@ -67,7 +68,7 @@ struct Sm90DecodeConfig {
 
   static constexpr int exchange_bytes = (Splits - 1) * quads * consumers * 16;
   static constexpr int stage_bytes = (Tokens + Channels) * k_block;
-  static constexpr int stages = min_of(16, (227 * 1024 / CtasPerSm - 5 * 1024 - exchange_bytes) / stage_bytes);
+  static constexpr int stages = min_of(MaxStages, (227 * 1024 / CtasPerSm - 5 * 1024 - exchange_bytes) / stage_bytes);
 
   /// A warpgroup starts on a block of K before the one before it is finished, and so frees a slot of the ring a block later: with
   /// fewer slots that costs more than the tensor cores' short wait.
@@ -86,15 +87,15 @@ struct Sm90DecodeConfig {
 
 /// The shipped configurations; tuning/sm90_decode.hpp chooses among them.
 using Sm90DecodeConfigs =
-    ConfigList<Sm90DecodeConfig<64, 48, 1>,          //
-               Sm90DecodeConfig<64, 64, 2>,          //
-               Sm90DecodeConfig<64, 128, 2, 2>,      //
-               Sm90DecodeConfig<64, 112, 1, 1, 2>,   //
-               Sm90DecodeConfig<64, 96, 1, 2>,       //
-               Sm90DecodeConfig<128, 64, 2>,         //
-               Sm90DecodeConfig<128, 128, 2>,        //
-               Sm90DecodeConfig<128, 112, 1, 1, 2>,  //
-               Sm90DecodeConfig<64, 144, 1>,         //
+    ConfigList<Sm90DecodeConfig<64, 48, 1, 1, 1, Sm90DecodeRows::tokens, 13>,  //
+               Sm90DecodeConfig<64, 64, 2, 1, 1, Sm90DecodeRows::tokens, 9>,   //
+               Sm90DecodeConfig<64, 128, 2, 2>,                                //
+               Sm90DecodeConfig<64, 112, 1, 1, 2>,                             //
+               Sm90DecodeConfig<64, 96, 1, 2>,                                 //
+               Sm90DecodeConfig<128, 64, 2>,                                   //
+               Sm90DecodeConfig<128, 128, 2>,                                  //
+               Sm90DecodeConfig<128, 112, 1, 1, 2>,                            //
+               Sm90DecodeConfig<64, 144, 1>,                                   //
                Sm90DecodeConfig<160, 64, 2, 2, 1, Sm90DecodeRows::channels>,
                Sm90DecodeConfig<96, 64, 1, 1, 1, Sm90DecodeRows::channels>,
                Sm90DecodeConfig<112, 64, 1, 1, 1, Sm90DecodeRows::channels>,
