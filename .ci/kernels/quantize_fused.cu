@@ -11,6 +11,8 @@ using Brains = TensorView<const bfloat16, 2, Device>;
 
 template void rms_norm_quantize(const Halves&, const TensorView<const half, 1, Device>&, float, const Codes&, const Scales&,
                                 cudaStream_t, const QuantizeOptions&, const NormStreams<half, Device>&);
+template void rms_norm_quantize(const Brains&, const TensorView<const bfloat16, 1, Device>&, float, const Codes&, const Scales&,
+                                cudaStream_t, const QuantizeOptions&, const NormStreams<bfloat16, Device>&);
 template void layer_norm_quantize(const Brains&, const TensorView<const bfloat16, 1, Device>&,
                                   const TensorView<const bfloat16, 1, Device>&, float, const Codes&, const Scales&, cudaStream_t,
                                   const QuantizeOptions&, const NormStreams<bfloat16, Device>&);

@@ -45,15 +45,6 @@ struct RowConfig {
 inline constexpr unsigned streamed_row = 1, full_row = 2, leading_warp = 4, walking_cta = 8;
 constexpr unsigned early_parameters(unsigned groups) { return groups << 4; }
 
-/// The next row of a CTA that walks.
-template <class Config, class Producer, bool = Config::walking>
-struct RowCopy {};
-template <class Config, class Producer>
-struct RowCopy<Config, Producer, true> {
-  alignas(128) typename Producer::Element row[Config::span];  // at 16 bytes past a multiple of 32 the copy takes a fifth longer
-  std::uint64_t arrived;
-};
-
 /// Shared memory of a CTA. Each word of the reductions is written once a row, so that one barrier a reduction is enough.
 template <class Config, class Producer, class Encoder>
 struct RowStorage {
@@ -66,7 +57,7 @@ struct RowStorage {
   // Of the leading warp.
   float moment[sums + 1];
   typename Encoder::Coder coder;
-  RowCopy<Config, Producer> next;
+  std::uint64_t arrived;  ///< the next row, of a CTA that walks
 };
 
 #if CUB_VERSION >= 200800

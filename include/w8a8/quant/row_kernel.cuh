@@ -103,7 +103,13 @@ W8A8_DEVICE void process_resident_row(const Producer& producer, const RowTask<Pr
       each_group([&](int i, std::int64_t, int) { value[i] = deviations<Producer::moment>(value[i], mean); });
     }
     const float reciprocal = row_reciprocal_deviation<Config, true>(producer, storage, lane, groups_of_thread);
-    if constexpr (!in_place) kept();
+    if constexpr (!in_place) {
+      kept();
+      // To be widened anew: FP32 copies kept since the sum would need twice the registers.
+      each_group([&](int i, std::int64_t, int) {
+        for (std::uint32_t& word : cache[i].word) word = ptx::opaque(word);
+      });
+    }
     each_group([&](int i, std::int64_t k, int count) {
       if (i >= early) parameters[i] = producer.template parameters<true>(k, count);
       value[i] = producer.finish(deviation(i), reciprocal, parameters[i]);
@@ -170,9 +176,12 @@ W8A8_DEVICE void process_streamed_row(const RowTask<Producer, Encoder>& task, st
 /// The rows first, first + CTAs, ...: one is computed while the next is on its way.
 template <class Config, class Producer, class Encoder, class Storage>
 W8A8_DEVICE void walk_rows(const RowTask<Producer, Encoder>& task, std::int64_t first, unsigned lane, Storage& storage) {
-  const std::uint32_t arrived = ptx::shared_address(&storage.next.arrived), copy = ptx::shared_address(storage.next.row);
+  using Element = typename Producer::Element;
+  // Dynamic, for rows of more than 48 KB. At 16 bytes past a multiple of 32 the copy takes a fifth longer.
+  extern __shared__ __align__(128) unsigned char next[];
+  const std::uint32_t arrived = ptx::shared_address(&storage.arrived), copy = ptx::shared_address(next);
   const auto request = [&](std::int64_t row) {
-    const auto bytes = static_cast<std::uint32_t>(task.shape.columns * static_cast<int>(sizeof(storage.next.row[0])));
+    const auto bytes = static_cast<std::uint32_t>(task.shape.columns * static_cast<int>(sizeof(Element)));
     ptx::mbarrier_arrive_expect_tx(arrived, bytes);
     ptx::cp_async_bulk(copy, task.producer.source(row), bytes, arrived);
   };
@@ -182,7 +191,7 @@ W8A8_DEVICE void walk_rows(const RowTask<Producer, Encoder>& task, std::int64_t 
     request(first);
   }
   __syncthreads();
-  const Producer copied = task.producer.with_source(storage.next.row);
+  const Producer copied = task.producer.with_source(reinterpret_cast<const Element*>(next));
   std::uint32_t parity = 0;
   for (std::int64_t row = first; row < task.shape.rows; row += gridDim.x) {
     ptx::mbarrier_wait_parity(arrived, parity);

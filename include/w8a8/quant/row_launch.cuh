@@ -43,6 +43,7 @@ bool launch_walk(const char* function, const RowTask<Producer, Encoder>& task, D
   config.grid = static_cast<unsigned>(Config::ctas * device_attribute(cudaDevAttrMultiProcessorCount, device));
   if (task.shape.rows <= config.grid || !is_compiled_for_device(kernel, Config::threads)) return false;
   config.block = Config::threads;
+  config.shared_bytes = Config::span * sizeof(typename Producer::Element);
   config.dependent_launch = dependent_launch != DependentLaunch::none;
   config.stream = stream;
   launch(function, kernel, config, task, dependent_launch);
@@ -65,15 +66,17 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
       run(config);
     }
   };
-  // Where computing a row takes about as long as reading it, the two overlap in a CTA that walks.
-  const auto walk = [&](auto full, auto config) {
-    if constexpr (!Streams && Producer::heavy) {
+  // Where computing a row takes about as long as reading it, or an SM holds one row only, the two overlap in a CTA that walks.
+  const auto walk = [&](auto worth, auto full, auto config) {
+    if constexpr (!Streams && decltype(worth)::value) {
       if (columns == decltype(full)::span) return launch_walk<decltype(full)>(function, task, dependent_launch, stream);
       return launch_walk<decltype(config)>(function, task, dependent_launch, stream);
     } else {
       return false;
     }
   };
+  using Heavy = std::bool_constant<Producer::heavy>;
+  using LongSum = std::bool_constant<sums && sizeof(typename Producer::Cached) == 16>;
   switch (select_row_layout(task.shape.rows, columns, Streams)) {
     case RowLayout::warp_5: {
       if constexpr (!Streams && Producer::heavy && two_sums) {
@@ -86,17 +89,17 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
     case RowLayout::t256_2: return run(RowConfig<256, 2, 1, 1, early_parameters(2)>{});
     case RowLayout::t128_4: {
       constexpr int ctas = two_sums ? 7 : 8;
-      if (walk(RowConfig<128, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<128, 4, 1, ctas, walking_cta>{})) return;
+      if (walk(Heavy{}, RowConfig<128, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<128, 4, 1, ctas, walking_cta>{})) return;
       return run_full(RowConfig<128, 4, 1, 8, full_row>{}, RowConfig<128, 4, 1, 8>{});
     }
     case RowLayout::t256_4: {
       constexpr int ctas = two_sums ? 3 : 4;
-      if (walk(RowConfig<256, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<256, 4, 1, ctas, walking_cta>{})) return;
+      if (walk(Heavy{}, RowConfig<256, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<256, 4, 1, ctas, walking_cta>{})) return;
       return run_full(RowConfig<256, 4, 1, 4, full_row>{}, RowConfig<256, 4, 1, 4>{});
     }
     case RowLayout::t256_7: {
       constexpr unsigned walking = walking_cta | early_parameters(2);
-      if (walk(RowConfig<256, 7, 1, 2, full_row | walking>{}, RowConfig<256, 7, 1, 2, walking>{})) return;
+      if (walk(Heavy{}, RowConfig<256, 7, 1, 2, full_row | walking>{}, RowConfig<256, 7, 1, 2, walking>{})) return;
       constexpr int ctas = Streams && !two_sums ? 2 : 3;
       constexpr unsigned leader = sums && !two_sums ? leading_warp : 0;
       return run_full(RowConfig<256, 7, 1, ctas, full_row | leader>{}, RowConfig<256, 7, 1, ctas, leader>{});
@@ -105,7 +108,11 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
       if constexpr (!Streams) return run(RowConfig<512, 4, 1, 2>{});
       break;
     case RowLayout::t512_7:
-      if constexpr (!Streams) return run(RowConfig < 512, 7, 1, sums ? 1 : 2 > {});
+      if constexpr (!Streams) {
+        constexpr unsigned walking = walking_cta | early_parameters(2);
+        if (walk(LongSum{}, RowConfig<512, 7, 1, 1, full_row | walking>{}, RowConfig<512, 7, 1, 1, walking>{})) return;
+        return run(RowConfig < 512, 7, 1, sums ? 1 : 2 > {});
+      }
       break;
     case RowLayout::t1024_4: return run(RowConfig<1024, 4>{});
     case RowLayout::streamed: return run(RowConfig<1024, 4, 1, 1, streamed_row>{});
