@@ -60,15 +60,14 @@ GemmChoice best_configuration(const Model& model, int n) {
   return best;
 }
 
-/// The parts that take the least time. The first Model::leading configurations may make the first of two, in whole rounds. A
-/// second launch costs Model::second_launch clocks, and two together are taken where they promise less than Model::margin of the
-/// time of one.
+/// The parts that take the least time. The first of two is made in whole rounds; a second launch costs Model::second_launch
+/// clocks, and two together count Model::doubt times: the models are right to a few percent.
 template <class Model>
 GemmParts best_parts(const Model& model, int m, int n) {
   const GemmChoice whole = best_configuration(model, n);
   GemmParts best(whole.configuration, n);
-  double best_clocks = Model::margin * whole.clocks;
-  for (int first = 0; first < Model::leading; ++first) {
+  double best_clocks = whole.clocks;
+  for (int first = 0; first < Model::size; ++first) {
     const GemmRound round = model.round(first);
     const std::int64_t rows = ceil_div<std::int64_t>(m, round.tile_m), most = (n - 1) / round.tile_n,
                        rounds = rows * most / round.slots;
@@ -77,7 +76,7 @@ GemmParts best_parts(const Model& model, int m, int n) {
       const double clocks = model.clocks(first, boundary);
       if (clocks < 0 || clocks >= best_clocks) continue;
       const GemmChoice rest = best_configuration(model, n - boundary);
-      const double sum = clocks + Model::second_launch + rest.clocks;
+      const double sum = (clocks + Model::second_launch + rest.clocks) * Model::doubt;
       if (sum < best_clocks) best = GemmParts(first, boundary, rest.configuration, n), best_clocks = sum;
     }
   }

@@ -119,8 +119,8 @@ std::int64_t sm80_gemm_clocks(int m, int n, int k, const DeviceProperties& devic
 /// some of Sm80GemmConfigs.
 template <class Configs>
 struct Sm80GemmModel {
-  static constexpr int size = Configs::size, leading = size;
-  static constexpr double second_launch = 4000, margin = 0.98;  // the fits are right to two percent
+  static constexpr int size = Configs::size;
+  static constexpr double second_launch = 4000, doubt = 1.02;
   int m, k;
   const DeviceProperties& device;
 

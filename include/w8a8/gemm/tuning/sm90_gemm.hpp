@@ -3,8 +3,8 @@
 // A launch takes rounds x (k-blocks x clocks of a k-block / efficiency + clocks of a tile) + clocks of a launch, where rounds is
 // what the busiest SM has to do. (The power limit, which stretches all of them alike, is left out.) The constants describe 70
 // measurements of all configurations on an H200, 25 shapes from 256x1024x8192 to 8192x6144x4096: docs/performance/sm90_gemm.md.
-// Large products take two launches, of which the first one makes as many columns as keep all SMs busy with 256x192 tiles: the
-// fewest bytes a multiply-add, and so the least power.
+// Large products take two launches, of which the first one keeps all SMs busy in whole rounds: where many rows share a weight
+// with 256x192 tiles, the fewest bytes a multiply-add, and so the least power.
 #pragma once
 
 #include <cmath>
@@ -57,8 +57,8 @@ inline double sm90_gemm_clocks(const Sm90GemmTuning& config, int m, int n, int k
 
 /// What sm90_gemm takes for columns of a product, as best_parts() asks for it.
 struct Sm90GemmModel {
-  static constexpr int size = sizeof sm90_gemm_tuning / sizeof *sm90_gemm_tuning, leading = 1;
-  static constexpr double second_launch = 8000, margin = 1;
+  static constexpr int size = sizeof sm90_gemm_tuning / sizeof *sm90_gemm_tuning;
+  static constexpr double second_launch = 8000, doubt = 1;
   int m, k;
   const DeviceProperties& device;
 
