@@ -142,7 +142,7 @@ void check_form(std::uint64_t seed) {
     // More rows than the GPU holds CTAs: these walk, rms_norm where rows are long.
     const std::int64_t multiprocessors = current_device().multiprocessors;
     for (const auto& [ctas, columns] :
-         {std::pair{8, 4096}, {8, 1296}, {4, 8192}, {4, 4104}, {2, 14336}, {2, 8200}, {1, 16392}, {1, 28672}}) {
+         {std::pair{8, 4096}, {8, 1296}, {4, 8192}, {4, 4104}, {6, 5120}, {2, 14336}, {2, 8200}, {1, 16392}, {1, 28672}}) {
       check_shape<T, F>(random, ctas * multiprocessors + random.integer(1, 50), columns, true, {}, false);
     }
   }

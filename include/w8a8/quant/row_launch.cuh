@@ -92,6 +92,13 @@ void run_aligned_rows(const char* function, const RowTask<Producer, Encoder>& ta
       if (walk(Heavy{}, RowConfig<128, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<128, 4, 1, ctas, walking_cta>{})) return;
       return run_full(RowConfig<128, 4, 1, 8, full_row>{}, RowConfig<128, 4, 1, 8>{});
     }
+    case RowLayout::t128_5:
+      if constexpr (!Streams && sums) {
+        using Walking = RowConfig<128, 5, 1, 6, full_row | walking_cta>;
+        if (walk(Heavy{}, Walking{}, Walking{})) return;
+        return run(RowConfig<128, 5, 1, 6, full_row>{});
+      }
+      [[fallthrough]];
     case RowLayout::t256_4: {
       constexpr int ctas = two_sums ? 3 : 4;
       if (walk(Heavy{}, RowConfig<256, 4, 1, ctas, full_row | walking_cta>{}, RowConfig<256, 4, 1, ctas, walking_cta>{})) return;

@@ -10,6 +10,7 @@ enum class RowLayout {
   warp_5,  ///< a warp a row, four rows a CTA; half a warp where it fills
   t256_2,
   t128_4,
+  t128_5,  ///< 5120 elements, where sums are taken; else as t256_4
   t256_4,
   t256_7,
   t512_4,
@@ -31,6 +32,8 @@ inline RowLayout select_row_layout(std::int64_t rows, int columns, bool streams)
   // 1024x2; 2048 x 28672 64 with 512x7, 70 with 1024x4.
   if (columns <= 1280) return RowLayout::warp_5;
   if (columns <= 4096) return RowLayout::t128_4;
+  // 6553 x 5120: layer_norm 29.6 us with 128x5, 44.4 with 256x4; rms_norm 28.7 and 35.2.
+  if (columns == 5120 && !few && !streams) return RowLayout::t128_5;
   if (columns <= 8192) return RowLayout::t256_4;
   if (columns <= 14336 && !few) return RowLayout::t256_7;
   if (columns <= 16384 && !streams) return RowLayout::t512_4;
