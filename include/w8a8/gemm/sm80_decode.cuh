@@ -445,18 +445,14 @@ std::string sm80_decode_refusal(const GemmProblem<Out>& problem, const DevicePro
   return "";
 }
 
-/// Enqueues the problem with configuration `config_index` of Sm80DecodeConfigs. m, n >= 1. Throws Error where the device's shared
-/// memory is too small for the configuration, CudaError where the launch is refused.
+/// Enqueues the problem with configuration `config_index` of Sm80DecodeConfigs, which fits the device's shared memory. m, n >= 1.
+/// Throws CudaError where the launch is refused.
 template <class Configs = Sm80DecodeConfigs, class Out, class Epilogue>
 void launch_sm80_decode(const GemmProblem<Out>& problem, const Epilogue& epilogue, int config_index, const GemmOptions& options,
                         const DeviceProperties& device, cudaStream_t stream) {
   Configs::visit(config_index, [&](auto config) {
     using Config = decltype(config);
     constexpr std::size_t shared_bytes = sizeof(detail::Sm80DecodeStorage<Config, Epilogue>);
-    if (shared_bytes > static_cast<std::size_t>(device.shared_memory_per_block)) {
-      throw Error("gemm", "options.configuration", text("at most ", device.shared_memory_per_block, " bytes of shared memory"),
-                  text(Config::name(), " with ", shared_bytes));
-    }
     const auto kernel = detail::sm80_decode_kernel<Config, Out, Epilogue>;
     const int token_tiles = ceil_div(problem.m, Config::tokens);
     const Sm80DecodeShare share = sm80_decode_share(problem.n, problem.ldw, Config::rows, static_cast<int>(shared_bytes),
