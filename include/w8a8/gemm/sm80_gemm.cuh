@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(Config::threads, Config::ctas_per_sm)
     if (t + gridDim.x < p.tiles) ring.start(p, p.raster.at(t + gridDim.x), k_blocks);
     const Place place;
     if constexpr (in_boxes) {
-      if (p.vector_stores) {
+      if (p.box_stores) {
         sm80_gemm_store_boxes(p, storage, acc, ring.last_stage(), place);
         continue;
       }
@@ -135,8 +135,9 @@ void launch_sm80_gemm_kernel(const GemmProblem<Out>& problem, const Epilogue& ep
     p.maps.w = sm80_gemm_map(problem.w, part.end, problem.k, problem.ldw, rows_w, Config::block_k);
     p.box_bytes = (rows_x + rows_w) * Config::block_k;
     if constexpr (Sm80GemmBoxes<Config, Out, Epilogue>::used) {
-      if (p.vector_stores)
-        p.maps.out = sm80_gemm_out_map(p.problem, Config::warp_m, Sm80GemmBoxes<Config, Out, Epilogue>::columns);
+      // TMA writes whole pieces of 16 bytes: an N that is no multiple of 8 would have it overwrite what follows the row.
+      p.box_stores = p.vector_stores && part.end % 8 == 0;
+      if (p.box_stores) p.maps.out = sm80_gemm_out_map(p.problem, Config::warp_m, Sm80GemmBoxes<Config, Out, Epilogue>::columns);
     }
   }
   const int tiles_m = static_cast<int>(ceil_div<std::int64_t>(problem.m, Config::block_m));

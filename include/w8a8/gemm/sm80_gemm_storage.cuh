@@ -36,7 +36,8 @@ struct Sm80GemmParameters {
   int box_bytes = 0;               ///< bytes that their boxes bring to a stage
   layout::GroupedRaster raster{};  ///< the order of the output tiles
   int tiles = 0;                   ///< their number
-  bool vector_stores = false;      ///< every row of `out` starts at a multiple of 16 bytes: TMA takes it, too
+  bool vector_stores = false;      ///< every row of `out` starts at a multiple of 16 bytes
+  bool box_stores = false;         ///< and ends at one: TMA may store it (Sm80GemmBoxes)
 };
 
 /// Where a thread stands in the CTA. Made anew wherever it is wanted, because the main loop leaves no registers to keep it in.

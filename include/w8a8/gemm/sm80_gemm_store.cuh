@@ -159,7 +159,7 @@ W8A8_DEVICE void sm80_gemm_store(const Sm80GemmParameters<Out, Epilogue>& p, War
 }
 
 /// Epilogue of the warp's outputs, stored by TMA in boxes that begin in the stage at `last_stage`; nothing waits for them here.
-/// Elements beyond the edge TMA leaves out. Every row of `out` starts at a multiple of 16 bytes.
+/// Elements beyond the edge TMA leaves out. Every row of `out` starts and ends at a multiple of 16 bytes.
 template <class Config, class Storage, class Accumulator, class Out, class Epilogue>
 W8A8_DEVICE void sm80_gemm_store_boxes(const Sm80GemmParameters<Out, Epilogue>& p, Storage& storage,
                                        const Accumulator (&acc)[Config::warp_m / 16][Config::warp_n / 8][4],
