@@ -1,5 +1,7 @@
 // w8a8_bench: see docs/performance.md. Exit codes: 0 done, 1 a regression (compare) or an error while running, 2 unusable
 // arguments.
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -41,14 +43,18 @@ void print_list() {
   for (const std::string& name : all_configurations()) std::printf("  %s\n", name.c_str());
 }
 
-/// A configuration that does not exist is a wrong flag, not a row that fails 55 times.
+/// A configuration that does not exist is a wrong flag, not a row that fails 55 times. Of FIRST@COLUMN+REST both are to exist;
+/// whether they can meet at that column gemm() says, which knows N.
 void check_configuration(const Options& options) {
-  if (options.configuration.empty()) return;
-  const std::string first = options.configuration.substr(0, options.configuration.find('@'));  // of one, or of two
-  for (const std::string& name : all_configurations()) {
-    if (name == first) return;
-  }
-  throw UsageError("--configuration: no configuration '" + options.configuration + "'; --list prints them");
+  const std::string& name = options.configuration;
+  if (name.empty()) return;
+  const std::vector<std::string> all = all_configurations();
+  const auto exists = [&](const std::string& each) { return std::find(all.begin(), all.end(), each) != all.end(); };
+  const std::size_t at = name.find('@'), plus = name.find('+');
+  const bool two = at != std::string::npos && plus != std::string::npos && at < plus;
+  if (exists(two ? name.substr(0, at) : name) && (!two || exists(name.substr(0, name.find('/') + 1) + name.substr(plus + 1))))
+    return;
+  throw UsageError("--configuration: no configuration '" + name + "'; --list prints them");
 }
 
 int compare_files(const Options& options) {

@@ -74,6 +74,26 @@ TEST_CASE("defect 6: odd N, and output rows that are not aligned to pairs", "[gp
   }
 }
 
+TEST_CASE("gemm: rows that start at multiples of 16 bytes and end between them are not overrun", "[gpu][gemm]") {
+  W8A8_REQUIRE_GPU();
+  const Stream stream;
+  Random random(23);
+  for (const std::string& name : w8a8::gemm_configurations()) {
+    if (name.rfind("sm90", 0) == 0 && !runs_hopper_code()) continue;
+    for (const std::int64_t n : {197, 403}) {
+      GemmCase c{150, n, 256};
+      c.pad_out = w8a8::round_up<std::int64_t>(n, 8) - n;
+      GemmOptions options;
+      options.configuration = name;
+      if (!refusal_of<half, Chain::bias>(name, c).empty()) continue;
+      Problem problem(random, c);
+      INFO(name);
+      const std::string wrong = run_where_it_fits(problem, options, stream);
+      CHECK((wrong == "" || wrong == too_large));
+    }
+  }
+}
+
 TEST_CASE("defect 7: work goes to the caller's stream and can be captured in a graph", "[gpu][gemm][defect]") {
   W8A8_REQUIRE_GPU();
   const Stream stream;

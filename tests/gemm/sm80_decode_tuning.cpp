@@ -1,5 +1,7 @@
 // Where in K the CTAs of sm80_decode start.
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "support/catch.hpp"
